@@ -1,0 +1,4 @@
+"""Tell what happened: metrics, status, events and notifications.
+
+Recording may fall silent, but it may never fail a pass.
+"""

@@ -1,0 +1,1 @@
+"""The tests of domops, and the labs they run on."""

@@ -1,0 +1,23 @@
+"""What every test may rely on: no settings of the person who runs them, and a named profile.
+
+A test that passes only with somebody's ``~/.gitconfig`` proves nothing about the next machine, so
+git is cut off from it before the first test is collected.
+"""
+
+import os
+
+import hypothesis
+
+os.environ["GIT_CONFIG_GLOBAL"] = "/dev/null"
+os.environ["GIT_CONFIG_NOSYSTEM"] = "1"
+os.environ["GIT_TERMINAL_PROMPT"] = "0"
+os.environ["GIT_AUTHOR_NAME"] = os.environ["GIT_COMMITTER_NAME"] = "A Tester"
+os.environ["GIT_AUTHOR_EMAIL"] = os.environ["GIT_COMMITTER_EMAIL"] = "tester@example.org"
+for inherited in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_CONFIG_COUNT"):
+    os.environ.pop(inherited, None)
+
+# A test is judged by what it finds, never by how long the machine of the day took: no deadline.
+# `thorough` is what `make verify` proves; `quick` is for the minutes between two edits.
+hypothesis.settings.register_profile("thorough", deadline=None, max_examples=2000)
+hypothesis.settings.register_profile("quick", deadline=None, max_examples=100)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
