@@ -1,0 +1,66 @@
+"""The port to one host's hypervisor: it speaks definitions and steps, never text.
+
+The in-memory host, libvirt's test driver, QEMU and Xen all stand behind it and pass the same suite,
+``tests/contract``. Both calls block; who calls them gives them a thread and a deadline.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from reconciler.model.names import HostName
+    from reconciler.model.observed import ObservedHost
+    from reconciler.model.steps import Step
+
+
+class Host(Protocol):
+    """One host. Contract: ``tests/contract/test_host.py``."""
+
+    @property
+    def name(self) -> HostName:
+        """The name of the host's manifest."""
+        ...
+
+    @property
+    def writes(self) -> int:
+        """How many writing calls were made at the hypervisor since this object exists."""
+        ...
+
+    def observe(self) -> ObservedHost:
+        """Ask the host for everything; the answer is whole or there is none.
+
+        Makes no writing call. ``state_since`` of each guest is None: remembering is the caller's.
+
+        Raises:
+            TransientError: the host did not answer, or not in full.
+            StalledError: the host answers but cannot be used until a person acts.
+
+        """
+        ...
+
+    def carry_out(self, step: Step) -> None:
+        """Make the step's obligation true, or raise and say what was left.
+
+        What is true already is left alone and succeeds. Returns when the hypervisor has taken the
+        request: a guest that was asked to shut down or to change its balloon may take its time, and
+        whether it followed is seen by observing.
+
+        Raises:
+            TransientError: it did not happen; trying again after looking again may help.
+            StalledError: it cannot happen until a person or a commit changes something.
+            RefusedError: the host's driver cannot do it, and nothing was tried.
+            UnknownOutcomeError: the call was cut; whether it took effect is not known.
+
+        """
+        ...
+
+    def watch(self, notify: Callable[[], None]) -> None:
+        """Call ``notify`` (from any thread, without data) whenever something happened here."""
+        ...
+
+    def close(self) -> None:
+        """Let go of all connections; the object is not used afterwards."""
+        ...

@@ -1,0 +1,277 @@
+"""The desired world: all manifests of one good commit, resolved.
+
+Classes and defaults are filled in and references are checked before a value of these types exists;
+whoever holds a ``DesiredWorld`` may rely on it. ``lines`` and ``origin`` say where in the repository
+each field was written, so that every act can name its reason; they are no part of the intent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+    from uuid import UUID
+
+    from reconciler.model.definition import Arch, Boot, DiskFormat, GuestType, Memory, Vcpus
+    from reconciler.model.mark import ShutdownPolicy
+    from reconciler.model.names import (
+        Digest,
+        DiskName,
+        GuestName,
+        HostName,
+        LibvirtPool,
+        MacAddress,
+        NetworkName,
+        NicName,
+        PlanId,
+        PoolName,
+        Sha,
+        StorageName,
+        Target,
+        VolumeName,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """A place in the repository: a path below its root, and a line counted from 1."""
+
+    path: str
+    line: int
+
+    def __str__(self) -> str:
+        """``path:line``, as editors and forges understand it."""
+        return f"{self.path}:{self.line}"
+
+
+class HostState(StrEnum):
+    """What a host may be used for; ``RETIRED`` is the only way for a host to leave."""
+
+    ACTIVE = "active"
+    CORDONED = "cordoned"
+    DRAINED = "drained"
+    RETIRED = "retired"
+
+
+class HostRole(StrEnum):
+    """``TEST`` hosts are the first to get anything new."""
+
+    PRODUCTION = "production"
+    TEST = "test"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DesiredHost:
+    """One dom0 or KVM host, and what of it stays with itself."""
+
+    name: HostName
+    uri: str
+    uuid: UUID | None
+    pool: PoolName
+    role: HostRole
+    state: HostState
+    reserve_memory_kib: int
+    reserve_cpus: int
+    labels: Mapping[str, str]
+    origin: Origin
+
+
+class PoolMode(StrEnum):
+    """``WARN`` shows plans and does nothing; ``ENFORCE`` does them."""
+
+    WARN = "warn"
+    ENFORCE = "enforce"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """How many counted steps of a class may begin in a rolling 24 hours; ``percent`` from 10 up."""
+
+    deletions: int = 1
+    percent: int = 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DesiredPool:
+    """The unit of placement and budgets."""
+
+    name: PoolName
+    mode: PoolMode
+    budget: Budget
+    overcommit_cpus: float
+    trash_keep_s: int
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DesiredStorage:
+    """A place for volumes, and what each host's libvirt calls it."""
+
+    name: StorageName
+    libvirt_pool: LibvirtPool
+    hosts: Mapping[HostName, LibvirtPool]
+    shared: bool
+    origin: Origin
+
+    def on(self, host: HostName) -> LibvirtPool:
+        """The name of this storage on ``host``."""
+        return self.hosts.get(host, self.libvirt_pool)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DesiredNetwork:
+    """Something to plug NICs into: a bridge of the host, or a network that libvirt keeps.
+
+    Exactly one of ``bridge`` and ``libvirt_network`` is set; ``hosts`` overrides its name.
+    """
+
+    name: NetworkName
+    bridge: str | None
+    libvirt_network: str | None
+    hosts: Mapping[HostName, str]
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageRef:
+    """The volume that a new disk starts as a copy of."""
+
+    storage: StorageName
+    volume: VolumeName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeDisk:
+    """A disk that is a volume of a storage, made by domops when it is not there.
+
+    ``volume`` is the volume's name; the manifest rarely says it (``GUEST-DISK`` plus the format's
+    ending is filled in). ``size_bytes`` only ever grows.
+    """
+
+    name: DiskName
+    target: Target | None
+    storage: StorageName
+    volume: VolumeName
+    size_bytes: int
+    format: DiskFormat
+    image: ImageRef | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CdromDisk:
+    """A drive; ``storage`` and ``volume`` are None together, for an empty one."""
+
+    name: DiskName
+    target: Target | None
+    storage: StorageName | None
+    volume: VolumeName | None
+
+
+DesiredDisk = VolumeDisk | CdromDisk
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DesiredNic:
+    """A network card; ``model`` is ``pv`` or a name that libvirt knows."""
+
+    name: NicName
+    network: NetworkName
+    mac: MacAddress
+    model: str
+
+
+class GuestState(StrEnum):
+    """Whether the guest shall run."""
+
+    RUNNING = "running"
+    STOPPED = "stopped"
+
+
+class RestartWhen(StrEnum):
+    """When a change that needs a restart may cause one."""
+
+    NEVER = "never"
+    WINDOW = "window"
+    NOW = "now"
+
+
+class Autostart(StrEnum):
+    """Whether libvirt starts the guest with the host; ``AUTO``: pinned on local storage only."""
+
+    AUTO = "auto"
+    ON = "on"
+    OFF = "off"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DesiredGuest:
+    """One guest as its manifest wants it.
+
+    ``intent`` is the digest of everything here but ``lines`` and ``origin``: it changes exactly when
+    what is wanted changes. ``type`` is None for ``auto`` (pvh on Xen, hvm elsewhere). ``host`` pins.
+    """
+
+    name: GuestName
+    uuid: UUID
+    pool: PoolName
+    host: HostName | None
+    type: GuestType | None
+    arch: Arch
+    state: GuestState
+    cpus: Vcpus
+    memory: Memory
+    boot: Boot
+    disks: tuple[DesiredDisk, ...]
+    nics: tuple[DesiredNic, ...]
+    console: bool
+    agent: bool
+    shutdown: ShutdownPolicy
+    heal_after_s: int
+    restart: RestartWhen
+    autostart: Autostart
+    protect: bool
+    labels: Mapping[str, str]
+    intent: Digest
+    origin: Origin
+    lines: Mapping[str, int] = field(default_factory=dict, compare=False)
+    """Line of each written field, by dotted path: ``spec.memory``, ``spec.disks[root].size``."""
+
+    def where(self, path: str) -> Origin:
+        """Where the field at dotted ``path`` (or its nearest written parent) stands."""
+        while path:
+            if path in self.lines:
+                return Origin(path=self.origin.path, line=self.lines[path])
+            path = path[: max(path.rfind("."), path.rfind("["), 0)]
+        return self.origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commit:
+    """The commit that a desired world was read from."""
+
+    sha: Sha
+    author: str
+    committed_at: datetime
+    subject: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DesiredWorld:
+    """Everything that one good commit asks for.
+
+    ``repository`` is the id that marks carry as owner. ``approvals`` are the plan ids named by
+    ``Domops-Approve`` trailers of recent commits.
+    """
+
+    repository: UUID
+    commit: Commit
+    hosts: Mapping[HostName, DesiredHost]
+    pools: Mapping[PoolName, DesiredPool]
+    storages: Mapping[StorageName, DesiredStorage]
+    networks: Mapping[NetworkName, DesiredNetwork]
+    guests: Mapping[GuestName, DesiredGuest]
+    approvals: frozenset[PlanId] = frozenset()

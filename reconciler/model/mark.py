@@ -1,0 +1,142 @@
+"""The mark: the one element that domops writes into a domain's ``<metadata>``.
+
+The mark is what makes a guest ours, and it alone survives the loss of every local state: phase,
+the disks that domops made, and the operation in hand are read from it after a kill. It is written
+inside the define itself, so that definition and mark can never disagree.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from uuid import UUID
+
+    from reconciler.model.names import (
+        Digest,
+        DiskName,
+        GuestName,
+        LibvirtPool,
+        MacAddress,
+        NicName,
+        PlanId,
+        Sha,
+        Target,
+        VolumeName,
+    )
+
+
+class Phase(StrEnum):
+    """Where a guest stands in its life.
+
+    ``CREATING``: never started, its volumes may be half made and may be made again.
+    ``READY``: an ordinary guest. ``TRASH``: its manifest is gone; it is kept, stopped, with its
+    volumes, until it is restored or its time has come.
+    """
+
+    CREATING = "creating"
+    READY = "ready"
+    TRASH = "trash"
+
+
+class OperationKind(StrEnum):
+    """What domops is doing to a live guest, told to whoever looks at the host alone."""
+
+    STOP = "stop"
+    RESTART = "restart"
+
+
+class ThenWhat(StrEnum):
+    """What follows when a guest has ignored its shutdown until the deadline."""
+
+    WAIT = "wait"
+    DESTROY = "destroy"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShutdownPolicy:
+    """How a guest is stopped: asked, given ``timeout_s`` seconds, and then ``then``."""
+
+    timeout_s: int = 300
+    then: ThenWhat = ThenWhat.WAIT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarkedOperation:
+    """An operation on a live guest that began at ``since``."""
+
+    kind: OperationKind
+    id: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarkedDisk:
+    """A disk of the manifest and what it became.
+
+    ``ours`` says that domops made the volume (nothing else gives it the right to remake one).
+    ``filled`` is false from before the volume is created until its content is complete; a disk that
+    is not filled is in no device list. ``detached`` is the instant at which the manifest let go of
+    the disk; the volume stays.
+    """
+
+    name: DiskName
+    target: Target
+    pool: LibvirtPool
+    volume: VolumeName
+    ours: bool
+    filled: bool
+    detached: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarkedNic:
+    """A NIC of the manifest and the address it was given."""
+
+    name: NicName
+    mac: MacAddress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trash:
+    """Since when and until when a guest is in the trash, by which commit, let through by what."""
+
+    since: datetime
+    until: datetime
+    commit: Sha
+    approval: PlanId | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """All that domops knows of a guest, kept with the guest.
+
+    A mark counts only if ``uuid`` is the domain's own (a copied definition copies the mark) and
+    ``owner`` is the repository at hand. ``commit`` is the one at which this guest's intent last
+    changed, ``intent`` that intent's digest under ``renderer``, the version of the renderer.
+    ``generation`` is raised at each placement; the highest is home. ``tokens`` are the one-time
+    acts that were done and must not be done again.
+    """
+
+    owner: UUID
+    guest: GuestName
+    uuid: UUID
+    generation: int
+    phase: Phase
+    commit: Sha
+    intent: Digest
+    renderer: int
+    protected: bool = False
+    shutdown: ShutdownPolicy
+    disks: tuple[MarkedDisk, ...] = ()
+    nics: tuple[MarkedNic, ...] = ()
+    trash: Trash | None = None
+    operation: MarkedOperation | None = None
+    tokens: tuple[str, ...] = ()
+
+    def disk(self, name: DiskName) -> MarkedDisk | None:
+        """The disk called ``name`` in the manifest, if the mark knows it."""
+        return next((disk for disk in self.disks if disk.name == name), None)

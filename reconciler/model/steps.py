@@ -1,0 +1,190 @@
+"""The steps: every way in which domops changes the world, each a value.
+
+A step's docstring is the obligation of whoever carries it out. A step says what must be so, not how:
+carrying it out where it is so already changes nothing and succeeds. What a step is expected to do to
+a world is told by ``planner.effects``; the doors carry it out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from reconciler.model.definition import Disk, DiskFormat, GuestDefinition, Nic, VolumeSource
+    from reconciler.model.mark import Mark
+    from reconciler.model.names import Digest, GuestName, HostName, LibvirtPool, Target, VolumeName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _OnGuest:
+    """What every step names: the guest that it serves, its domain, and the host to act on."""
+
+    host: HostName
+    guest: GuestName
+    uuid: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DefineGuest(_OnGuest):
+    """The stored definition must be ``definition``, mark included, in one call.
+
+    Whatever the stored text holds that no field models is kept. ``replaces`` is the digest of the
+    stored text that the plan saw, None where it saw no domain; if another is found, nothing is
+    written and the step fails as transient. A running guest keeps running as it is.
+    """
+
+    definition: GuestDefinition
+    replaces: Digest | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetMark(_OnGuest):
+    """The stored mark (and the live one of a running guest) must be ``mark``; nothing else moves."""
+
+    mark: Mark
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateVolume(_OnGuest):
+    """The volume must exist with the capacity asked for, as a copy of ``image`` or empty.
+
+    An existing volume of that name is never touched: the step fails as stalled. ``capacity_bytes``
+    may exceed the image's; it must not fall below it.
+    """
+
+    pool: LibvirtPool
+    volume: VolumeName
+    capacity_bytes: int
+    format: DiskFormat
+    image: VolumeSource | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiscardVolume(_OnGuest):
+    """A volume that was never used, half made by an earlier attempt of ours, must be gone."""
+
+    pool: LibvirtPool
+    volume: VolumeName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrowVolume(_OnGuest):
+    """The volume of a stopped guest must have at least ``capacity_bytes``; it never shrinks."""
+
+    pool: LibvirtPool
+    volume: VolumeName
+    capacity_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrowDisk(_OnGuest):
+    """The running guest must be offered at least ``capacity_bytes`` at ``target``."""
+
+    target: Target
+    capacity_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartGuest(_OnGuest):
+    """The guest must run, from its stored definition."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShutDownGuest(_OnGuest):
+    """The guest must be asked to shut down; it is done when it is off, or lost at its deadline."""
+
+    timeout_s: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DestroyGuest(_OnGuest):
+    """The guest must be stopped at once: it ignored its shutdown and its manifest says destroy."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetVcpus(_OnGuest):
+    """The running guest must have ``count`` virtual CPUs; the stored definition stays."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetMemory(_OnGuest):
+    """The running guest's balloon goal must be ``size_kib``; it is done when the guest followed."""
+
+    size_kib: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttachDisk(_OnGuest):
+    """The running guest must have ``disk``; the stored definition stays."""
+
+    disk: Disk
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetachDisk(_OnGuest):
+    """The running guest must have let go of ``disk``; its volume stays, the stored definition too."""
+
+    disk: Disk
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeMedium(_OnGuest):
+    """The running guest's drive at ``disk.target`` must hold ``disk.source``."""
+
+    disk: Disk
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttachNic(_OnGuest):
+    """The running guest must have ``nic``; the stored definition stays."""
+
+    nic: Nic
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetachNic(_OnGuest):
+    """The running guest must have let go of ``nic``; the stored definition stays."""
+
+    nic: Nic
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeNic(_OnGuest):
+    """The running guest's NIC with that address must be connected to ``nic.source``."""
+
+    nic: Nic
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetAutostart(_OnGuest):
+    """libvirt must start the guest with the host, or must not."""
+
+    on: bool
+
+
+Step = (
+    DefineGuest
+    | SetMark
+    | CreateVolume
+    | DiscardVolume
+    | GrowVolume
+    | GrowDisk
+    | StartGuest
+    | ShutDownGuest
+    | DestroyGuest
+    | SetVcpus
+    | SetMemory
+    | AttachDisk
+    | DetachDisk
+    | ChangeMedium
+    | AttachNic
+    | DetachNic
+    | ChangeNic
+    | SetAutostart
+)
+"""The closed union of steps; ``match`` on it ends in ``assert_never``."""
