@@ -43,9 +43,16 @@ class Phase(StrEnum):
 
 
 class OperationKind(StrEnum):
-    """What domops is doing to a live guest, told to whoever looks at the host alone."""
+    """What domops is doing to a guest, told to whoever looks at the host alone.
 
+    ``START``: it is stopped and shall be started at once. ``STOP``: it is being shut down.
+    ``STOPPED``: domops has shut it down as the manifest wished. ``RESTART``: it is being shut down
+    in order to be started again.
+    """
+
+    START = "start"
     STOP = "stop"
+    STOPPED = "stopped"
     RESTART = "restart"
 
 
@@ -79,8 +86,9 @@ class MarkedDisk:
 
     ``ours`` says that domops made the volume (nothing else gives it the right to remake one).
     ``filled`` is false from before the volume is created until its content is complete; a disk that
-    is not filled is in no device list. ``detached`` is the instant at which the manifest let go of
-    the disk; the volume stays.
+    is not filled is in no device list. ``image`` is what the volume was filled from (``POOL/VOLUME``
+    in the manifests' names), None for an empty one. ``detached`` is the instant at which the
+    manifest let go of the disk; the volume stays.
     """
 
     name: DiskName
@@ -89,6 +97,7 @@ class MarkedDisk:
     volume: VolumeName
     ours: bool
     filled: bool
+    image: str | None = None
     detached: datetime | None = None
 
 

@@ -20,7 +20,8 @@ class Policy:
     has asked a person. ``settle_*_s`` is how long a stop must have been seen before it is believed,
     because events and states come out of order. ``balloon_slack_kib`` is how far an achieved memory
     size may lie from the goal and still count as reached. ``crash_limit`` crashes within
-    ``crash_window_s`` stall a guest.
+    ``crash_window_s`` stall a guest. ``steps_per_host`` is how many operations may be under way on
+    one host at once.
     """
 
     approvals: frozenset[PlanId] = frozenset()
@@ -31,3 +32,4 @@ class Policy:
     crash_limit: int = 5
     crash_window_s: int = 600
     crash_backoff_s: int = 5
+    steps_per_host: int = 4
