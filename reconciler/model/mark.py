@@ -82,8 +82,9 @@ class MarkedOperation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MarkedDisk:
-    """A disk of the manifest and what it became.
+    """A disk or drive of the manifest and what it became.
 
+    ``pool`` and ``volume`` are None together, for a drive, whose medium comes and goes.
     ``ours`` says that domops made the volume (nothing else gives it the right to remake one).
     ``filled`` is false from before the volume is created until its content is complete; a disk that
     is not filled is in no device list. ``image`` is what the volume was filled from (``POOL/VOLUME``
@@ -93,8 +94,8 @@ class MarkedDisk:
 
     name: DiskName
     target: Target
-    pool: LibvirtPool
-    volume: VolumeName
+    pool: LibvirtPool | None
+    volume: VolumeName | None
     ours: bool
     filled: bool
     image: str | None = None
