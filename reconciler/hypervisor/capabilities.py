@@ -1,0 +1,125 @@
+"""What each of libvirt's drivers can do for domops, and for each thing that it cannot, why not.
+
+The door looks here before it tries anything: what a row denies is refused before a call is made, and
+the planner finds another way (a restart) or says so. A row claims only what was seen to work.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from reconciler.errors import StalledError
+from reconciler.model.observed import Capabilities
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Driver(StrEnum):
+    """A driver of libvirt, by the name that ``virConnectGetType`` gives it."""
+
+    QEMU = "QEMU"
+    XEN = "Xen"
+    TEST = "TEST"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriverRow:
+    """One driver: its capabilities, and ``because`` with a reason for each that is false."""
+
+    capabilities: Capabilities
+    because: Mapping[str, str]
+
+
+_UNPLUG = (
+    "taking a vCPU from a running guest needs the guest's consent, and some guests hang at it; "
+    "a restart is certain"
+)
+
+TABLE: Mapping[Driver, DriverRow] = {
+    Driver.QEMU: DriverRow(
+        capabilities=Capabilities(
+            vcpu_hotplug=True,
+            vcpu_unplug=False,
+            memory_balloon=True,
+            disk_hotplug=True,
+            nic_hotplug=True,
+            nic_change=True,
+            media_change=True,
+            grow_running_disk=True,
+            grow_stopped_volume=True,
+            volume_sources=True,
+            agent=True,
+        ),
+        because={"vcpu_unplug": _UNPLUG},
+    ),
+    Driver.XEN: DriverRow(
+        capabilities=Capabilities(
+            vcpu_hotplug=True,
+            vcpu_unplug=False,
+            memory_balloon=True,
+            disk_hotplug=False,
+            nic_hotplug=True,
+            nic_change=False,
+            media_change=False,
+            grow_running_disk=False,
+            grow_stopped_volume=True,
+            volume_sources=False,
+            agent=False,
+        ),
+        because={
+            "vcpu_unplug": _UNPLUG,
+            "disk_hotplug": (
+                "a disk in a file needs a device model, which a PV guest that started without one "
+                "does not have"
+            ),
+            "nic_change": "libxl updates no network card of a running guest",
+            "media_change": "changing a medium under libxl has not been proven",
+            "grow_running_disk": "libxl has no call that tells a running guest of its disk's size",
+            "volume_sources": "libxl does not resolve a disk that names a pool and a volume",
+            "agent": "libxl offers no channel to a guest agent",
+        },
+    ),
+    Driver.TEST: DriverRow(
+        capabilities=Capabilities(
+            vcpu_hotplug=True,
+            vcpu_unplug=False,
+            memory_balloon=True,
+            disk_hotplug=False,
+            nic_hotplug=False,
+            nic_change=False,
+            media_change=False,
+            grow_running_disk=False,
+            grow_stopped_volume=False,
+            volume_sources=False,
+            agent=False,
+        ),
+        because={
+            "vcpu_unplug": _UNPLUG,
+            "disk_hotplug": "the test driver attaches and detaches no devices",
+            "nic_hotplug": "the test driver attaches and detaches no devices",
+            "nic_change": "the test driver updates no devices",
+            "media_change": "the test driver updates no devices",
+            "grow_running_disk": "the test driver has no block resize",
+            "grow_stopped_volume": "the test driver has no volume resize",
+            "volume_sources": "the test driver does not resolve volumes",
+            "agent": "the test driver runs no guests that could hold an agent",
+        },
+    ),
+}
+
+
+def driver_called(name: str) -> Driver:
+    """The driver that libvirt calls ``name``.
+
+    Raises:
+        StalledError: domops has no row for it, and so does not touch its host.
+
+    """
+    try:
+        return Driver(name)
+    except ValueError:
+        known = ", ".join(Driver)
+        raise StalledError(f"libvirt's driver {name!r} is not one of: {known}") from None
