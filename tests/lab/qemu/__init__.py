@@ -1,0 +1,9 @@
+"""Private libvirt/QEMU hosts on this machine, with guests that say how they are."""
+
+from tests.lab.qemu.agent import Agent
+from tests.lab.qemu.console import Console, ConsoleTimeout, Says
+from tests.lab.qemu.errors import LabError
+from tests.lab.qemu.host import QemuHost
+from tests.lab.qemu.lab import QemuLab
+
+__all__ = ["Agent", "Console", "ConsoleTimeout", "LabError", "QemuHost", "QemuLab", "Says"]
