@@ -1,0 +1,372 @@
+"""The journal: intents before effects, outcomes after them, and what outlives the process.
+
+Every method that writes has written, on disk, when it returns, or raises and has written nothing.
+Nothing here decides: what an absent history means is the planner's to judge, and it judges the
+worst. Instants are written in UTC.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Self
+from uuid import UUID
+
+from reconciler.journal.codec import encode
+from reconciler.journal.database import Database
+from reconciler.journal.records import Approval, Event, EventKind, Intent, KnownHost, Outcome
+from reconciler.journal.rows import (
+    PRUNE_EVERY,
+    event_from,
+    event_of,
+    grouped,
+    insert_event,
+    planned_of,
+    prune,
+    put_meta,
+    step_of,
+    where_of,
+    written,
+)
+from reconciler.journal.words import act_in_words, step_in_words
+from reconciler.model.desired import HostState
+from reconciler.model.memory import GuestHistory
+from reconciler.model.names import (
+    GuestName,
+    HostName,
+    LibvirtPool,
+    PlanId,
+    PoolName,
+    Sha,
+    VolumeName,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from reconciler.model.plan import PlannedStep
+
+Filled = tuple[HostName, LibvirtPool, VolumeName]
+
+
+class Journal:
+    """The history of one repository on one state directory."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @classmethod
+    def in_memory(cls) -> Self:
+        """A journal that knows nothing and is lost with the process."""
+        return cls(Database.in_memory())
+
+    @classmethod
+    def open(cls, path: Path, *, now: datetime) -> Self:
+        """Open the journal for the one writing controller; a lost one becomes an event.
+
+        Raises:
+            TransientError: it can be neither opened nor made.
+            StalledError: a newer domops wrote it.
+
+        """
+        database, lost = Database.open(path, aside=now.strftime("%Y%m%dT%H%M%S.%f"))
+        journal = cls(database)
+        if lost:
+            journal.note(Event(at=now, kind=EventKind.JOURNAL_LOST, text=lost))
+        return journal
+
+    @classmethod
+    def for_reading(cls, path: Path) -> Self:
+        """A copy of the journal as it is now; an empty one where there is none to read."""
+        database = Database.snapshot(path)
+        return cls(database) if database else cls.in_memory()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._database.close()
+
+    # ------------------------------------------------------------------- intents and outcomes
+
+    def begin(self, planned: PlannedStep, at: datetime) -> int:
+        """Write down that a step is about to begin; only then may it.
+
+        Raises:
+            TransientError: it could not be written, so the step must not begin.
+            StalledError: the journal is damaged, so the step must not begin.
+
+        """
+        step = planned.step
+        with self._database.writing() as connection:
+            cursor = connection.execute(
+                "INSERT INTO intents (guest, host, uuid, kind, began, planned, commit_sha)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (
+                    step.guest,
+                    step.host,
+                    str(step.uuid),
+                    type(step).__name__,
+                    written(at),
+                    encode(planned),
+                    planned.commit,
+                ),
+            )
+            connection.execute(
+                "INSERT OR IGNORE INTO guest_hosts (guest, host) VALUES (?, ?)",
+                (step.guest, step.host),
+            )
+            event = event_of(planned, EventKind.STEP_BEGUN, act_in_words(planned), at)
+            insert_event(connection, event)
+            return int(cursor.lastrowid or 0)
+
+    def end(self, intent: int, outcome: Outcome, message: str, at: datetime) -> None:
+        """Write down how a step ended; ending one that has ended changes nothing."""
+        with self._database.writing() as connection:
+            row = connection.execute(
+                "SELECT guest, host, kind, planned FROM intents WHERE id = ? AND ended IS NULL",
+                (intent,),
+            ).fetchone()
+            if row is None:
+                return
+            connection.execute(
+                "UPDATE intents SET ended = ?, outcome = ?, message = ? WHERE id = ?",
+                (written(at), outcome, message, intent),
+            )
+            planned = planned_of(row[3])
+            act = step_in_words(planned.step) if planned else row[2]
+            text = f"{act}: {outcome}" + (f": {message}" if message else "")
+            event = Event(
+                at=at,
+                kind=EventKind.STEP_ENDED,
+                text=text,
+                guest=GuestName(row[0]),
+                host=HostName(row[1]),
+                commit=planned.commit if planned else None,
+                where=where_of(planned) if planned else None,
+            )
+            insert_event(connection, event)
+            if intent % PRUNE_EVERY == 0:
+                prune(connection, intent)
+
+    def open_intents(self) -> tuple[Intent, ...]:
+        """The steps that were begun and are not known to have ended, oldest first."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                "SELECT id, guest, host, uuid, kind, began, planned FROM intents"
+                " WHERE ended IS NULL ORDER BY id"
+            ).fetchall()
+        return tuple(
+            Intent(
+                id=row[0],
+                guest=GuestName(row[1]),
+                host=HostName(row[2]),
+                uuid=UUID(row[3]),
+                kind=row[4],
+                began=datetime.fromisoformat(row[5]),
+                step=step_of(row[6]),
+            )
+            for row in rows
+        )
+
+    # ------------------------------------------------------------------------------- events
+
+    def note(self, event: Event) -> None:
+        """Add an event to the history."""
+        with self._database.writing() as connection:
+            insert_event(connection, event)
+
+    def events(
+        self, *, limit: int = 50, guest: GuestName | None = None, after: int = 0
+    ) -> tuple[Event, ...]:
+        """The newest ``limit`` events, oldest first; ``after`` leaves out what was seen before."""
+        return tuple(event for _, event in self.numbered_events(limit, guest=guest, after=after))
+
+    def numbered_events(
+        self, limit: int, *, guest: GuestName | None = None, after: int = 0
+    ) -> tuple[tuple[int, Event], ...]:
+        """As ``events``, each with its number: the last one is the next call's ``after``."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                "SELECT id, at, kind, text, guest, host, commit_sha, place FROM events"
+                " WHERE id > ? AND (? IS NULL OR guest = ?) ORDER BY id DESC LIMIT ?",
+                (after, guest, guest, limit),
+            ).fetchall()
+        return tuple((row[0], event_from(row[1:])) for row in reversed(rows))
+
+    # --------------------------------------------------------------------- the world in force
+
+    def repository(self) -> UUID | None:
+        """The repository whose history this is, or None in a fresh journal."""
+        value = self._meta("repository")
+        return UUID(value) if value else None
+
+    def last_good(self) -> Sha | None:
+        """The commit that was last in force."""
+        value = self._meta("last_good")
+        return Sha(value) if value else None
+
+    def take_into_force(
+        self,
+        sha: Sha,
+        *,
+        repository: UUID,
+        guests: Mapping[GuestName, PoolName],
+        newborn: frozenset[GuestName],
+        at: datetime,
+    ) -> None:
+        """Make ``sha`` the last good commit and remember its guests.
+
+        ``newborn`` are those whose first commit this is known to be: only they get an instant
+        before which they were nowhere. A guest that was known before keeps what it had.
+        """
+        with self._database.writing() as connection:
+            put_meta(connection, "repository", str(repository))
+            put_meta(connection, "last_good", sha)
+            connection.executemany(
+                "INSERT OR IGNORE INTO guests (name, first_seen) VALUES (?, ?)",
+                [(name, written(at) if name in newborn else None) for name in guests],
+            )
+            connection.executemany(
+                "INSERT OR IGNORE INTO guest_pools (guest, pool) VALUES (?, ?)", guests.items()
+            )
+
+    def known_guests(self) -> frozenset[GuestName]:
+        """Every guest that was in a good commit or was seen with our mark on a host."""
+        with self._database.reading() as connection:
+            rows = connection.execute("SELECT name FROM guests").fetchall()
+        return frozenset(GuestName(row[0]) for row in rows)
+
+    def saw_guests(self, names: Iterable[GuestName]) -> None:
+        """Remember guests that were seen on a host: a later commit of theirs is not their first."""
+        with self._database.writing() as connection:
+            connection.executemany(
+                "INSERT OR IGNORE INTO guests (name, first_seen) VALUES (?, NULL)",
+                [(name,) for name in names],
+            )
+
+    def histories(self) -> Mapping[GuestName, GuestHistory]:
+        """Where each guest may have been whose first commit is known."""
+        with self._database.reading() as connection:
+            born = connection.execute(
+                "SELECT name, first_seen FROM guests WHERE first_seen IS NOT NULL"
+            ).fetchall()
+            pools = grouped(connection.execute("SELECT guest, pool FROM guest_pools"))
+            hosts = grouped(connection.execute("SELECT guest, host FROM guest_hosts"))
+        return {
+            GuestName(name): GuestHistory(
+                first_seen=datetime.fromisoformat(first_seen),
+                pools=frozenset(PoolName(pool) for pool in pools.get(name, ())),
+                touched=frozenset(HostName(host) for host in hosts.get(name, ())),
+            )
+            for name, first_seen in born
+        }
+
+    # -------------------------------------------------------------------------------- hosts
+
+    def hosts(self) -> Mapping[HostName, KnownHost]:
+        """Every host that was ever known, as its manifest last was."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                "SELECT name, pool, state, present, uuid FROM hosts"
+            ).fetchall()
+        return {
+            HostName(row[0]): KnownHost(
+                name=HostName(row[0]),
+                pool=PoolName(row[1]) if row[1] else None,
+                state=HostState(row[2]),
+                present=bool(row[3]),
+                uuid=UUID(row[4]) if row[4] else None,
+            )
+            for row in rows
+        }
+
+    def know_hosts(self, hosts: Iterable[KnownHost]) -> None:
+        """Remember hosts; a known machine stays where none is told, a last answer always."""
+        with self._database.writing() as connection:
+            connection.executemany(
+                "INSERT INTO hosts (name, pool, state, present, uuid) VALUES (?, ?, ?, ?, ?)"
+                " ON CONFLICT (name) DO UPDATE SET pool = excluded.pool, state = excluded.state,"
+                " present = excluded.present, uuid = coalesce(excluded.uuid, hosts.uuid)",
+                [
+                    (
+                        host.name,
+                        host.pool,
+                        host.state,
+                        int(host.present),
+                        host.uuid and str(host.uuid),
+                    )
+                    for host in hosts
+                ],
+            )
+
+    def answered(self, hosts: Mapping[HostName, datetime]) -> None:
+        """Remember when each host last answered in full; never moves an answer into the past."""
+        with self._database.writing() as connection:
+            connection.executemany(
+                "UPDATE hosts SET last_complete = ?1"
+                " WHERE name = ?2 AND (last_complete IS NULL OR last_complete < ?1)",
+                [(written(at), name) for name, at in hosts.items()],
+            )
+
+    def last_complete(self) -> Mapping[HostName, datetime]:
+        """When each host is known to have last answered in full."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                "SELECT name, last_complete FROM hosts WHERE last_complete IS NOT NULL"
+            ).fetchall()
+        return {HostName(row[0]): datetime.fromisoformat(row[1]) for row in rows}
+
+    def departed_scanned(self) -> Sha | None:
+        """Up to which commit git's past was searched for hosts that left."""
+        value = self._meta("departed_scanned")
+        return Sha(value) if value else None
+
+    def set_departed_scanned(self, sha: Sha) -> None:
+        """Remember that the past up to ``sha`` needs no second search."""
+        with self._database.writing() as connection:
+            put_meta(connection, "departed_scanned", sha)
+
+    # --------------------------------------------------------------------- volumes, approvals
+
+    def filled(self) -> frozenset[Filled]:
+        """The volumes whose creation was seen to end well, while their marks say otherwise."""
+        with self._database.reading() as connection:
+            rows = connection.execute("SELECT host, pool, volume FROM filled").fetchall()
+        return frozenset(
+            (HostName(host), LibvirtPool(pool), VolumeName(volume)) for host, pool, volume in rows
+        )
+
+    def set_filled(self, volume: Filled, *, filled: bool) -> None:
+        """Remember, or forget, that a volume's content is complete."""
+        with self._database.writing() as connection:
+            if filled:
+                connection.execute("INSERT OR IGNORE INTO filled VALUES (?, ?, ?)", volume)
+            else:
+                connection.execute(
+                    "DELETE FROM filled WHERE host = ? AND pool = ? AND volume = ?", volume
+                )
+
+    def approve(self, approval: Approval) -> None:
+        """Let the held acts with this plan id through, and keep who did."""
+        with self._database.writing() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO approvals (plan_id, who, at) VALUES (?, ?, ?)",
+                (approval.plan_id, approval.who, written(approval.at)),
+            )
+            text = f"plan {approval.plan_id} approved by {approval.who}"
+            insert_event(connection, Event(at=approval.at, kind=EventKind.APPROVED, text=text))
+
+    def approvals(self) -> tuple[Approval, ...]:
+        """Every approval given by command, oldest first."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                "SELECT plan_id, who, at FROM approvals ORDER BY at"
+            ).fetchall()
+        return tuple(
+            Approval(plan_id=PlanId(row[0]), who=row[1], at=datetime.fromisoformat(row[2]))
+            for row in rows
+        )
+
+    def _meta(self, key: str) -> str | None:
+        with self._database.reading() as connection:
+            row = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return str(row[0]) if row else None

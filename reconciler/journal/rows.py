@@ -1,0 +1,116 @@
+"""What the journal's rows hold: between SQLite's text and numbers and our nouns."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, cast
+
+from reconciler.journal.codec import UnreadableError, decode
+from reconciler.journal.records import Event, EventKind
+from reconciler.model.names import GuestName, HostName, Sha
+from reconciler.model.plan import PlannedStep
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from reconciler.model.steps import Step
+
+KEPT_EVENTS = 100_000
+"""How many events and ended intents are kept; older ones go, a thousand at a time."""
+
+PRUNE_EVERY = 1000
+
+
+def written(at: datetime) -> str:
+    """Render an instant so that the order of the texts is the order of the instants."""
+    return at.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def put_meta(connection: sqlite3.Connection, key: str, value: str) -> None:
+    """Set one of the journal's single values."""
+    connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, value))
+
+
+def grouped(rows: sqlite3.Cursor) -> dict[str, list[str]]:
+    """Gather pairs by their first half."""
+    groups: dict[str, list[str]] = {}
+    for key, value in rows:
+        groups.setdefault(key, []).append(value)
+    return groups
+
+
+def planned_of(text: str) -> PlannedStep | None:
+    """The step as it was planned, or None in the words of another version."""
+    try:
+        noun = decode(text)
+    except UnreadableError:
+        return None
+    return noun if isinstance(noun, PlannedStep) else None
+
+
+def step_of(text: str) -> Step | None:
+    """The step alone, or None in the words of another version."""
+    planned = planned_of(text)
+    return planned.step if planned else None
+
+
+def where_of(planned: PlannedStep) -> str | None:
+    """``path:line`` of the first change that the step serves."""
+    origins = [change.origin for change in planned.changes if change.origin is not None]
+    return str(origins[0]) if origins else None
+
+
+def event_of(planned: PlannedStep, kind: EventKind, text: str, at: datetime) -> Event:
+    """Tell of a planned step."""
+    return Event(
+        at=at,
+        kind=kind,
+        text=text,
+        guest=planned.step.guest,
+        host=planned.step.host,
+        commit=planned.commit,
+        where=where_of(planned),
+    )
+
+
+def insert_event(connection: sqlite3.Connection, event: Event) -> None:
+    """Add an event, and let go of those that are too old."""
+    cursor = connection.execute(
+        "INSERT INTO events (at, kind, guest, host, commit_sha, place, text)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (
+            written(event.at),
+            event.kind,
+            event.guest,
+            event.host,
+            event.commit,
+            event.where,
+            event.text,
+        ),
+    )
+    number = int(cursor.lastrowid or 0)
+    if number % PRUNE_EVERY == 0:
+        connection.execute("DELETE FROM events WHERE id <= ?", (number - KEPT_EVENTS,))
+
+
+def prune(connection: sqlite3.Connection, newest: int) -> None:
+    """Let go of ended intents that are too old; an open one is never let go of."""
+    connection.execute(
+        "DELETE FROM intents WHERE id <= ? AND ended IS NOT NULL", (newest - KEPT_EVENTS,)
+    )
+
+
+def event_from(row: tuple[object, ...]) -> Event:
+    """Parse a row of the events."""
+    at, kind, text, guest, host, commit, where = cast(
+        "tuple[str, str, str, str | None, str | None, str | None, str | None]", row
+    )
+    return Event(
+        at=datetime.fromisoformat(at),
+        kind=EventKind(kind),
+        text=text,
+        guest=GuestName(guest) if guest else None,
+        host=HostName(host) if host else None,
+        commit=Sha(commit) if commit else None,
+        where=where,
+    )
