@@ -5,6 +5,7 @@ definition that is under test. What the guest said before somebody listened is l
 is about once a second.
 """
 
+import contextlib
 import json
 import re
 import threading
@@ -138,10 +139,9 @@ class Console(AbstractContextManager["Console"]):
         self._closing.set()
         stream = self._stream
         if stream is not None:
-            try:
+            # It may have ended by itself just now.
+            with contextlib.suppress(libvirt.libvirtError):
                 stream.abort()
-            except libvirt.libvirtError:
-                pass  # it ended by itself just now
         self._thread.join()
 
     def __enter__(self) -> Self:

@@ -49,7 +49,7 @@ stdio_handler = "file"
 
 
 class QemuHost:
-    """A host with libvirtd, storage pools ``guests`` and ``images``, bridge ``br0``, network ``lab``.
+    """A host with libvirtd, pools ``guests`` and ``images``, bridge ``br0`` and network ``lab``.
 
     The guest's kernel and initial RAM disk lie at ``KERNEL`` and ``INITRD`` as the host sees it.
     """

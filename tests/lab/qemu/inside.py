@@ -1,13 +1,13 @@
 """The first process of a lab host: it builds the host's own root, starts libvirtd, and reaps.
 
-Run by ``unshare`` in mount, PID, UTS, IPC and network namespaces of its own. The root it builds is a
-tmpfs with the machine's ``/usr`` (read-only), a few files of its ``/etc``, and directories of the host's
-own where libvirt keeps its things; so nothing of the machine's libvirt can be seen, let alone
-touched. ``/dev`` has no ``kvm``: emulation is all there is.
+Run by ``unshare`` in mount, PID, UTS, IPC and network namespaces of its own. The root it builds is
+a tmpfs with the machine's ``/usr`` (read-only), a few files of its ``/etc``, and directories of the
+host's own where libvirt keeps its things; so nothing of the machine's libvirt can be seen, let
+alone touched. ``/dev`` has no ``kvm``: emulation is all there is.
 
 It lives as long as somebody holds the other end of its standard input. When that ends, however it
-ends, this process exits, and the kernel takes everything in the namespaces with it: libvirtd, guests,
-mounts, bridges, cables.
+ends, this process exits, and the kernel takes everything in the namespaces with it: libvirtd,
+guests, mounts, bridges, cables.
 
 Only the standard library is imported, all of it at the top: after the change of root the machine's
 Python can no longer be found.
@@ -57,12 +57,12 @@ FROM_ETC = [
     "xml",
 ]
 # The host's own people: libvirt looks for its own even where everything runs as root.
-PASSWD = """\
+USERS = """\
 root:x:0:0:root:/root:/bin/sh
 nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin
 libvirt-qemu:x:64055:64055:libvirt:/var/lib/libvirt:/usr/sbin/nologin
 """
-GROUP = """\
+GROUPS = """\
 root:x:0:
 tty:x:5:
 disk:x:6:
@@ -132,8 +132,8 @@ def _build_root(orders: Orders) -> None:
             shutil.copytree(source, root / "etc" / name, symlinks=True)
         elif source.exists():
             shutil.copy(source, root / "etc" / name)
-    (root / "etc/passwd").write_text(PASSWD)
-    (root / "etc/group").write_text(GROUP)
+    (root / "etc/passwd").write_text(USERS)
+    (root / "etc/group").write_text(GROUPS)
     (root / "etc/hosts").write_text((own / "hosts").read_text())
     (root / "var/run").symlink_to("/run")
     (root / "var/lock").symlink_to("/run/lock")

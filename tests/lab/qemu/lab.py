@@ -1,8 +1,8 @@
 """One to three private libvirt/QEMU hosts that come up together and leave nothing behind.
 
 The hosts stand on a network of their own, in namespaces that no other program uses; with
-``network=True`` a cable leads from it to this machine, so that ``qemu+tcp`` can be spoken. Every name
-and number is the run's own: two labs live beside each other, and nothing foreign is touched.
+``network=True`` a cable leads from it to this machine, so that ``qemu+tcp`` can be spoken. Every
+name and number is the run's own: two labs live beside each other, and nothing foreign is touched.
 """
 
 import fcntl
@@ -200,5 +200,3 @@ def _check_this_machine() -> None:
     missing = [program for program in PROGRAMS if shutil.which(program, path=search) is None]
     if missing:
         raise LabError(f"not installed: {', '.join(missing)}; run make setup")
-
-
