@@ -265,6 +265,10 @@ def _furnish(root: Path) -> None:
         if not program.exists():
             program.symlink_to(target)
     etc = root / "etc"
+    for name, target in {"var/run": "/run", "var/lock": "/run/lock"}.items():
+        if (root / name).is_dir():
+            (root / name).rmdir()  # a package brings it empty
+        (root / name).symlink_to(target)
     (etc / "passwd").write_text("root:x:0:0:root:/root:/bin/bash\n")
     (etc / "group").write_text("root:x:0:\ntty:x:5:\ndisk:x:6:\nkvm:x:104:\n")
     for name in ("dom0-init:lab-init", "serve-command:lab-serve-command"):
@@ -283,7 +287,7 @@ def _furnish(root: Path) -> None:
     # The package brings drivers for hypervisors that are not here; each would be started.
     drivers = root / "usr/lib/x86_64-linux-gnu/libvirt/connection-driver"
     for driver in drivers.iterdir():
-        if driver.stem.removeprefix("libvirt_driver_") not in {"libxl", "network", "storage"}:
+        if driver.stem.removeprefix("libvirt_driver_") not in {"libxl", "network", "nodedev", "storage"}:
             driver.unlink()
     # libvirt decodes the processor it finds. Under Xen the emulated one lacks this one feature.
     model = root / "usr/share/libvirt/cpu_map/x86_qemu64.xml"
