@@ -5,12 +5,12 @@ dom0s of their own and are not disturbed by it.
 """
 
 import argparse
-import fcntl
 import json
 import shutil
 import sys
 import time
 
+from tests.lab.cache import only_one
 from tests.lab.xen import image, recipe
 from tests.lab.xen.dom0 import Host, saved_state
 from tests.lab.xen.errors import LabError
@@ -68,8 +68,7 @@ def _up(number: int) -> int:
     built = image.build(print)
     machine = _standing(number)
     machine.folder.parent.mkdir(parents=True, exist_ok=True)
-    with (machine.folder.parent / f"{number}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with only_one(f"xen-standing-{number}"):
         if machine.process() is None:
             state = saved_state(built, number, print)
             shutil.rmtree(machine.folder, ignore_errors=True)

@@ -6,8 +6,6 @@ does to a dom0 is therefore gone with it.
 """
 
 import base64
-import contextlib
-import fcntl
 import hashlib
 import json
 import re
@@ -18,11 +16,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.lab.cache import only_one
 from tests.lab.xen import image, machine, recipe
 from tests.lab.xen.errors import LabError
 from tests.lab.xen.image import Image
@@ -41,6 +40,7 @@ class Host:
         self._machine = running
         self._ports = ports
         self.number = running.number
+        self.folder = running.folder
         self.uri = f"xen+tcp://127.0.0.1:{ports[LIBVIRT_PORT]}/system"
 
     def run(self, command: str, *, timeout_s: float = 60.0) -> str:
@@ -156,7 +156,7 @@ def saved_state(built: Image, number: int, say: Callable[[str], None]) -> Path:
     state = built.folder / f"state-{number}-{key}"
     if state.exists():
         return state
-    with _only_one_at_a_time(built.folder / f"state-{number}.lock"):
+    with only_one(f"xen-state-{number}"):
         if not state.exists():
             for stale in built.folder.glob(f"booting-{number}-*"):
                 shutil.rmtree(stale)
@@ -186,10 +186,3 @@ def _boot_and_save(built: Image, number: int, state: Path, say: Callable[[str], 
         started.end()
         shutil.rmtree(folder, ignore_errors=True)
     say(f"its state saved in {time.monotonic() - began:.1f} s")
-
-
-@contextlib.contextmanager
-def _only_one_at_a_time(lock: Path) -> Iterator[None]:
-    with lock.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield

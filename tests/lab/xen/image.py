@@ -7,7 +7,6 @@ here. A second call returns at once.
 """
 
 import contextlib
-import fcntl
 import gzip
 import lzma
 import os
@@ -19,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.lab.cache import only_one
 from tests.lab.xen import recipe
 from tests.lab.xen.errors import LabError
 from tests.lab.xen.recipe import FILES
@@ -74,7 +74,7 @@ def build(say: Callable[[str], None] = lambda _: None) -> Image:
     if image.folder.exists():
         return image
     _check_the_machine()
-    with _only_one_at_a_time():
+    with only_one("xen-build"):
         if image.folder.exists():  # another one built it while this one waited
             return image
         tree = _build_tree(say)
@@ -84,8 +84,18 @@ def build(say: Callable[[str], None] = lambda _: None) -> Image:
             made.mkdir()
             _build_image(tree, work, made)
             made.rename(image.folder)
+        _remove_unused_images(image)
         say(f"image of dom0 made in {time.monotonic() - began:.0f} s")
     return image
+
+
+def _remove_unused_images(image: Image) -> None:
+    """Remove what an older recipe made, unless a machine still stands on it."""
+    links = [*recipe.cache().glob("*/*/xen"), *recipe.cache().glob("images/*/booting-*/xen")]
+    used = {link.resolve().parent for link in links} | {image.folder}
+    for folder in image.folder.parent.iterdir():
+        if folder not in used:
+            shutil.rmtree(folder)
 
 
 def missing(tools: dict[str, str]) -> list[str]:
@@ -97,9 +107,7 @@ def require(tools: dict[str, str]) -> None:
     """Refuse, naming the packages to install, unless every program is there."""
     if absent := missing(tools):
         names = " ".join(absent)
-        raise LabError(
-            f"the Xen lab needs {names}: apt-get install --no-install-recommends {names}"
-        )
+        raise LabError(f"the Xen lab needs programs that are missing: apt-get install {names}")
 
 
 def _check_the_machine() -> None:
@@ -109,13 +117,6 @@ def _check_the_machine() -> None:
     free = shutil.disk_usage(where).free >> 30
     if free < FREE_SPACE_GIB:
         raise LabError(f"the Xen lab is built in {where}, where {free} GiB are free: it needs 4")
-
-
-@contextlib.contextmanager
-def _only_one_at_a_time() -> Iterator[None]:
-    with (recipe.cache() / "building.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 @contextlib.contextmanager
@@ -287,7 +288,12 @@ def _furnish(root: Path) -> None:
     # The package brings drivers for hypervisors that are not here; each would be started.
     drivers = root / "usr/lib/x86_64-linux-gnu/libvirt/connection-driver"
     for driver in drivers.iterdir():
-        if driver.stem.removeprefix("libvirt_driver_") not in {"libxl", "network", "nodedev", "storage"}:
+        if driver.stem.removeprefix("libvirt_driver_") not in {
+            "libxl",
+            "network",
+            "nodedev",
+            "storage",
+        }:
             driver.unlink()
     # libvirt decodes the processor it finds. Under Xen the emulated one lacks this one feature.
     model = root / "usr/share/libvirt/cpu_map/x86_qemu64.xml"

@@ -6,8 +6,9 @@ everything that this folder puts on top.
 """
 
 import hashlib
-import os
 from pathlib import Path
+
+from tests.lab.cache import cache_directory
 
 HERE = Path(__file__).resolve().parent
 FILES = HERE / "files"
@@ -73,10 +74,8 @@ GUEST_INITRD = f"{GUEST_BOOT}/initrd.img"
 
 
 def cache() -> Path:
-    """Where everything that is built or runs is kept: in the checkout, or where the user says."""
-    elsewhere = os.environ.get("DOMOPS_LAB_CACHE")
-    base = Path(elsewhere) if elsewhere else HERE.parents[2] / ".cache" / "lab"
-    return base.resolve() / "xen"
+    """Where everything of this lab that is built or runs is kept."""
+    return cache_directory() / "xen"
 
 
 def tree_digest() -> str:
