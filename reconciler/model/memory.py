@@ -13,7 +13,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from reconciler.model.names import Digest, GuestName, HostName, LibvirtPool, PoolName, VolumeName
+    from reconciler.model.names import (
+        Digest,
+        GuestName,
+        HostName,
+        LibvirtPool,
+        PoolName,
+        VolumeName,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

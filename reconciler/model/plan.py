@@ -144,10 +144,13 @@ class GuestStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """Acts of one pool that are kept back together until a person lets them through."""
+    """Acts of one pool that are kept back together until a person lets them through.
+
+    ``pool`` is None for guests on a host that no manifest names.
+    """
 
     plan_id: PlanId
-    pool: PoolName
+    pool: PoolName | None
     guests: tuple[GuestName, ...]
     message: str
 

@@ -1,0 +1,278 @@
+"""Differences between two definitions of a guest, field by field, in the manifest's words.
+
+Only what the manifest owns is compared: disks and NICs that are in neither the mark nor the manifest
+belong to somebody else and are not looked at. What a difference costs the guest is a table here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TYPE_CHECKING, assert_never
+
+from reconciler.model.definition import (
+    BlockSource,
+    Bus,
+    DiskDevice,
+    FileSource,
+    FirmwareBoot,
+    KernelBoot,
+    LoaderBoot,
+    OtherSource,
+    VolumeSource,
+)
+from reconciler.model.plan import Label
+from reconciler.planner import words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from reconciler.model.definition import Boot, Disk, GuestDefinition, Nic
+    from reconciler.model.names import DiskName, MacAddress, NicName, Target
+    from reconciler.model.observed import Capabilities
+
+_HOTPLUG_BUSES = frozenset({Bus.VIRTIO, Bus.XEN, Bus.SCSI, Bus.USB})
+
+
+class Kind(Enum):
+    """What sort of thing differs; each has a row in ``cost``."""
+
+    CPU_COUNT = auto()
+    CPU_MAXIMUM = auto()
+    MEMORY_SIZE = auto()
+    MEMORY_MAXIMUM = auto()
+    BOOT = auto()
+    DISK_NEW = auto()
+    DISK_GONE = auto()
+    DISK_MEDIUM = auto()
+    DISK_OTHER = auto()
+    NIC_NEW = auto()
+    NIC_GONE = auto()
+    NIC_NETWORK = auto()
+    NIC_MODEL = auto()
+    CONSOLE = auto()
+    AGENT = auto()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """One field that differs; ``disk`` and ``nic`` are the wanted ones (the actual ones if gone)."""
+
+    kind: Kind
+    field: str
+    before: str
+    after: str
+    disk: Disk | None = None
+    nic: Nic | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owned:
+    """The devices that the manifest owns, by their keys, with their names in the manifest."""
+
+    disks: Mapping[Target, DiskName]
+    nics: Mapping[MacAddress, NicName]
+
+
+def differences(
+    wanted: GuestDefinition, actual: GuestDefinition, owned: Owned, *, slack_kib: int = 0
+) -> tuple[Difference, ...]:
+    """Every owned field in which ``actual`` is not as ``wanted``."""
+    return tuple(
+        [
+            *_cpus(wanted, actual),
+            *_memory(wanted, actual, slack_kib),
+            *_boot(wanted.boot, actual.boot),
+            *_disks(wanted, actual, owned),
+            *_nics(wanted, actual, owned),
+            *_channels(wanted, actual),
+        ]
+    )
+
+
+def cost(  # noqa: C901, PLR0911 - a table, one row a kind
+    difference: Difference,
+    wanted: GuestDefinition,
+    live: GuestDefinition,
+    capabilities: Capabilities,
+) -> Label:
+    """Whether a running guest can have the difference put right without a restart."""
+    match difference.kind:
+        case Kind.CPU_COUNT:
+            if wanted.vcpus.count < live.vcpus.count:
+                return _live_if(capabilities.vcpu_unplug)
+            fits = wanted.vcpus.count <= live.vcpus.maximum
+            return _live_if(capabilities.vcpu_hotplug and fits)
+        case Kind.MEMORY_SIZE:
+            fits = wanted.memory.size_kib <= live.memory.maximum_kib
+            return _live_if(capabilities.memory_balloon and fits)
+        case Kind.DISK_NEW | Kind.DISK_GONE:
+            disk = difference.disk
+            pluggable = (
+                disk is not None and disk.device is DiskDevice.DISK and disk.bus in _HOTPLUG_BUSES
+            )
+            return _live_if(capabilities.disk_hotplug and pluggable)
+        case Kind.DISK_MEDIUM:
+            return _live_if(capabilities.media_change)
+        case Kind.NIC_NEW | Kind.NIC_GONE:
+            return _live_if(capabilities.nic_hotplug)
+        case Kind.NIC_NETWORK:
+            return _live_if(capabilities.nic_change)
+        case (
+            Kind.CPU_MAXIMUM
+            | Kind.MEMORY_MAXIMUM
+            | Kind.BOOT
+            | Kind.DISK_OTHER
+            | Kind.NIC_MODEL
+            | Kind.CONSOLE
+            | Kind.AGENT
+        ):
+            return Label.RESTART
+        case _:
+            assert_never(difference.kind)
+
+
+def _live_if(possible: bool) -> Label:  # noqa: FBT001 - reads as a sentence where it is called
+    return Label.LIVE if possible else Label.RESTART
+
+
+def _cpus(wanted: GuestDefinition, actual: GuestDefinition) -> Iterator[Difference]:
+    if wanted.vcpus.count != actual.vcpus.count:
+        yield Difference(
+            kind=Kind.CPU_COUNT,
+            field="cpus",
+            before=str(actual.vcpus.count),
+            after=str(wanted.vcpus.count),
+        )
+    if wanted.vcpus.maximum != actual.vcpus.maximum:
+        yield Difference(
+            kind=Kind.CPU_MAXIMUM,
+            field="cpus.max",
+            before=str(actual.vcpus.maximum),
+            after=str(wanted.vcpus.maximum),
+        )
+
+
+def _memory(
+    wanted: GuestDefinition, actual: GuestDefinition, slack_kib: int
+) -> Iterator[Difference]:
+    if abs(wanted.memory.size_kib - actual.memory.size_kib) > slack_kib:
+        yield Difference(
+            kind=Kind.MEMORY_SIZE,
+            field="memory",
+            before=words.memory(actual.memory.size_kib),
+            after=words.memory(wanted.memory.size_kib),
+        )
+    if wanted.memory.maximum_kib != actual.memory.maximum_kib:
+        yield Difference(
+            kind=Kind.MEMORY_MAXIMUM,
+            field="memory.max",
+            before=words.memory(actual.memory.maximum_kib),
+            after=words.memory(wanted.memory.maximum_kib),
+        )
+
+
+def _boot(wanted: Boot, actual: Boot) -> Iterator[Difference]:
+    before, after = _boot_words(actual), _boot_words(wanted)
+    for field in sorted(before.keys() | after.keys()):
+        if before.get(field) != after.get(field):
+            yield Difference(
+                kind=Kind.BOOT,
+                field=f"boot.{field}",
+                before=before.get(field) or "none",
+                after=after.get(field) or "none",
+            )
+
+
+def _boot_words(boot: Boot) -> dict[str, str | None]:
+    match boot:
+        case KernelBoot():
+            return {"kernel": boot.kernel, "initrd": boot.initrd, "cmdline": boot.cmdline}
+        case FirmwareBoot():
+            return {"firmware": boot.firmware, "order": ", ".join(boot.order)}
+        case LoaderBoot():
+            return {"loader": boot.loader}
+        case _:
+            assert_never(boot)
+
+
+def _disks(wanted: GuestDefinition, actual: GuestDefinition, owned: Owned) -> Iterator[Difference]:
+    for target in sorted(owned.disks):
+        field = f"disks[{owned.disks[target]}]"
+        new, old = wanted.disk(target), actual.disk(target)
+        if new is None and old is not None:
+            yield Difference(
+                kind=Kind.DISK_GONE, field=field, before=disk_words(old), after="none", disk=old
+            )
+        elif new is not None and old is None:
+            yield Difference(
+                kind=Kind.DISK_NEW, field=field, before="none", after=disk_words(new), disk=new
+            )
+        elif new is not None and old is not None and new != old:
+            medium = new.device is DiskDevice.CDROM and _without_source(new) == _without_source(old)
+            yield Difference(
+                kind=Kind.DISK_MEDIUM if medium else Kind.DISK_OTHER,
+                field=field,
+                before=disk_words(old),
+                after=disk_words(new),
+                disk=new,
+            )
+
+
+def _without_source(disk: Disk) -> tuple[object, ...]:
+    return (disk.target, disk.bus, disk.device)
+
+
+def disk_words(disk: Disk) -> str:
+    """``vdb: guests/lists-data.raw``, with whatever stands out."""
+    match disk.source:
+        case None:
+            source = "empty"
+        case VolumeSource():
+            source = f"{disk.source.pool}/{disk.source.volume}"
+        case FileSource() | BlockSource():
+            source = disk.source.path
+        case OtherSource():
+            source = "a source of its own"
+        case _:
+            assert_never(disk.source)
+    return f"{disk.target}: {source} on {disk.bus}"
+
+
+def _nics(wanted: GuestDefinition, actual: GuestDefinition, owned: Owned) -> Iterator[Difference]:
+    for mac in sorted(owned.nics):
+        field = f"networks[{owned.nics[mac]}]"
+        new, old = wanted.nic(mac), actual.nic(mac)
+        if new is None and old is not None:
+            yield Difference(
+                kind=Kind.NIC_GONE, field=field, before=nic_words(old), after="none", nic=old
+            )
+        elif new is not None and old is None:
+            yield Difference(
+                kind=Kind.NIC_NEW, field=field, before="none", after=nic_words(new), nic=new
+            )
+        elif new is not None and old is not None and new != old:
+            yield Difference(
+                kind=Kind.NIC_NETWORK if new.model == old.model else Kind.NIC_MODEL,
+                field=field,
+                before=nic_words(old),
+                after=nic_words(new),
+                nic=new,
+            )
+
+
+def nic_words(nic: Nic) -> str:
+    """``02:…:01 on br120 (virtio)``."""
+    source = getattr(nic.source, "bridge", None) or getattr(nic.source, "network", None)
+    return f"{nic.mac} on {source or 'a connection of its own'} ({nic.model or 'default model'})"
+
+
+def _channels(wanted: GuestDefinition, actual: GuestDefinition) -> Iterator[Difference]:
+    for kind, field, new, old in (
+        (Kind.CONSOLE, "console", wanted.console, actual.console),
+        (Kind.AGENT, "agent", wanted.agent, actual.agent),
+    ):
+        if new != old:
+            yield Difference(
+                kind=kind, field=field, before="on" if old else "off", after="on" if new else "off"
+            )

@@ -1,0 +1,250 @@
+"""Match: which domain, on which host, is which guest of the desired world (first stage).
+
+This is where promise 1 is kept. A guest is *missing* only when every host on which it could be has
+answered in full; in any doubt it is *unknown*, and nothing that could start it twice follows.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from reconciler.model.desired import HostState
+from reconciler.model.mark import Phase
+from reconciler.model.observed import ObservedGuest, ObservedHost, ObservedWorld, SilentHost
+from reconciler.model.plan import Foreign, Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from uuid import UUID
+
+    from reconciler.model.desired import DesiredGuest, DesiredWorld
+    from reconciler.model.mark import Mark
+    from reconciler.model.memory import Memory
+    from reconciler.model.names import GuestName, HostName, PoolName
+    from reconciler.model.operation import Operation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """The guest's home is here; ``mark`` is its own and counts.
+
+    ``elsewhere`` says where a running copy cannot be ruled out; then nothing may start, stop for
+    good or delete the guest. It is empty for a guest that is seen running.
+    """
+
+    host: ObservedHost
+    guest: ObservedGuest
+    mark: Mark
+    elsewhere: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Missing:
+    """Every host that could have the guest has answered in full, and none has it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unclear:
+    """Nothing may be done to the guest, and why."""
+
+    reason: Reason
+    message: str
+    host: HostName | None = None
+
+
+Match = Found | Missing | Unclear
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matching:
+    """The outcome of the stage: the guests of the manifests, the others that are ours, the rest."""
+
+    guests: Mapping[GuestName, Match]
+    orphans: Mapping[GuestName, Match]
+    """Guests with our mark and no manifest: in the trash, or on their way into it."""
+
+    foreign: tuple[Foreign, ...]
+
+
+def match(
+    desired: DesiredWorld,
+    observed: ObservedWorld,
+    *,
+    operations: tuple[Operation, ...],
+    memory: Memory,
+) -> Matching:
+    """Find every guest, or say why it cannot be told where it is."""
+    index = _index(desired, observed)
+    condemned = {op.guest: op for op in operations if op.condemned}
+    guests: dict[GuestName, Match] = {}
+    for guest in desired.guests.values():
+        guests[guest.name] = _one(guest, index, condemned, desired, observed, memory)
+    orphans: dict[GuestName, Match] = {}
+    for name, copies in index.owned.items():
+        if name not in desired.guests:
+            orphans[name] = _home(name, copies, condemned, desired, observed, memory, pool=None)
+    return Matching(guests=guests, orphans=orphans, foreign=tuple(index.foreign))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Copy:
+    host: ObservedHost
+    guest: ObservedGuest
+    mark: Mark
+
+
+@dataclass(slots=True, kw_only=True)
+class _Index:
+    owned: dict[GuestName, list[_Copy]] = field(default_factory=lambda: defaultdict(list))
+    strangers: list[tuple[ObservedHost, ObservedGuest]] = field(default_factory=list)
+    strange_uuids: dict[UUID, tuple[ObservedHost, ObservedGuest]] = field(default_factory=dict)
+    strange_names: dict[str, list[tuple[ObservedHost, ObservedGuest]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    foreign: list[Foreign] = field(default_factory=list)
+
+
+def _index(desired: DesiredWorld, observed: ObservedWorld) -> _Index:
+    index = _Index()
+    for host in observed.answered():
+        for guest in host.guests.values():
+            mark = guest.mark
+            if mark is not None and mark.owner == desired.repository and mark.uuid == guest.uuid:
+                index.owned[mark.guest].append(_Copy(host=host, guest=guest, mark=mark))
+                continue
+            problem = _mark_problem(guest, desired.repository)
+            if problem:
+                index.foreign.append(Foreign(host=host.name, name=guest.name, message=problem))
+            index.strange_uuids[guest.uuid] = (host, guest)
+            index.strange_names[guest.name].append((host, guest))
+    return index
+
+
+def _mark_problem(guest: ObservedGuest, repository: UUID) -> str:
+    if guest.mark_problem:
+        return f"its mark cannot be read: {guest.mark_problem}"
+    mark = guest.mark
+    if mark is not None and mark.owner == repository and mark.uuid != guest.uuid:
+        return f"it carries a copy of the mark of {mark.guest}; it is treated as foreign"
+    return ""
+
+
+def _one(  # noqa: PLR0913 - the worlds travel together, each has its own type
+    guest: DesiredGuest,
+    index: _Index,
+    condemned: Mapping[GuestName, Operation],
+    desired: DesiredWorld,
+    observed: ObservedWorld,
+    memory: Memory,
+) -> Match:
+    copies = index.owned.get(guest.name)
+    if copies:
+        return _home(guest.name, copies, condemned, desired, observed, memory, pool=guest.pool)
+    if guest.name in condemned:
+        return _bound(condemned[guest.name])
+    stranger = index.strange_uuids.get(guest.uuid)
+    if stranger is not None:
+        host, domain = stranger
+        return Unclear(
+            reason=Reason.CONFLICT,
+            message=f"a domain with its UUID, {domain.name}, exists on {host.name} and is not ours",
+        )
+    for host, domain in index.strange_names.get(guest.name, ()):
+        manifest = desired.hosts.get(host.name)
+        if manifest is not None and manifest.pool == guest.pool:
+            return Unclear(
+                reason=Reason.FOREIGN,
+                message=f"a domain named {domain.name} exists on {host.name} and is not ours",
+            )
+    doubt = "; ".join(_could_be(guest.name, guest.pool, desired, observed, memory))
+    if doubt:
+        return Unclear(reason=Reason.HOST_UNKNOWN, message=f"it could be elsewhere: {doubt}")
+    return Missing()
+
+
+def _bound(operation: Operation) -> Unclear:
+    return Unclear(
+        reason=Reason.GUEST_UNKNOWN,
+        message=f"a call on {operation.host} was given up and has not returned",
+        host=operation.host,
+    )
+
+
+def _home(  # noqa: PLR0913 - the worlds travel together, each has its own type
+    name: GuestName,
+    copies: list[_Copy],
+    condemned: Mapping[GuestName, Operation],
+    desired: DesiredWorld,
+    observed: ObservedWorld,
+    memory: Memory,
+    *,
+    pool: PoolName | None,
+) -> Match:
+    """Of several copies: a running one wins; of stopped ones the highest generation."""
+    if name in condemned:
+        return _bound(condemned[name])
+    running = [copy for copy in copies if copy.guest.active]
+    if len(running) > 1:
+        where = " and ".join(sorted(copy.host.name for copy in running))
+        return Unclear(reason=Reason.CONFLICT, message=f"it runs on {where}; stop one by hand")
+    if running:
+        home = running[0]
+        return Found(host=home.host, guest=home.guest, mark=home.mark)
+    highest = max(copy.mark.generation for copy in copies)
+    homes = [copy for copy in copies if copy.mark.generation == highest]
+    if len(homes) > 1:
+        where = " and ".join(sorted(copy.host.name for copy in homes))
+        return Unclear(
+            reason=Reason.CONFLICT,
+            message=f"it is defined on {where} with the same generation; undefine one by hand",
+        )
+    home = homes[0]
+    doubt = _could_be(name, pool, desired, observed, memory)
+    return Found(host=home.host, guest=home.guest, mark=home.mark, elsewhere="; ".join(doubt))
+
+
+def _could_be(
+    name: GuestName,
+    pool: PoolName | None,
+    desired: DesiredWorld,
+    observed: ObservedWorld,
+    memory: Memory,
+) -> Iterator[str]:
+    """Say for each silent or departed host on which the guest could be why it could.
+
+    Without a history the guest could be on any host of any pool. With one, on the hosts of the
+    pools it was ever in; and a host whose last complete answer is older than the guest's first
+    commit cannot have it, provided that no step for the guest ever began there.
+    """
+    history = memory.guests.get(name)
+    pools = None if history is None or pool is None else history.pools | {pool}
+    if memory.departed is None:
+        yield "which hosts have left the repository is not known yet"
+    for gone in memory.departed or ():
+        if gone.name in desired.hosts:
+            continue
+        if pools is None or gone.pool is None or gone.pool in pools:
+            yield f"host {gone.name} left the repository without having been retired"
+    for host in desired.hosts.values():
+        if host.state is HostState.RETIRED or (pools is not None and host.pool not in pools):
+            continue
+        seen = observed.hosts.get(host.name)
+        if isinstance(seen, ObservedHost):
+            continue
+        answered = memory.last_complete.get(host.name)
+        if (
+            history is not None
+            and answered is not None
+            and history.first_seen > answered
+            and host.name not in history.touched
+        ):
+            continue
+        why = seen.why if isinstance(seen, SilentHost) else "it was not asked"
+        yield f"host {host.name} is silent ({why})"
+
+
+def in_trash(found: Found) -> bool:
+    """Whether the guest is in the trash."""
+    return found.mark.phase is Phase.TRASH

@@ -1,0 +1,28 @@
+"""Sizes and spans of time as a person would say them; used in the sentences of a plan."""
+
+from __future__ import annotations
+
+KIB = 1024
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+
+
+def size(size_bytes: int) -> str:
+    """``2 GiB``, ``1536 MiB``: the largest binary unit that keeps the number whole."""
+    amount, unit = size_bytes, 0
+    while amount and amount % KIB == 0 and unit < len(_UNITS) - 1:
+        amount, unit = amount // KIB, unit + 1
+    return f"{amount} {_UNITS[unit]}"
+
+
+def memory(size_kib: int) -> str:
+    """The same for a number of KiB."""
+    return size(size_kib * KIB)
+
+
+def span(seconds: float) -> str:
+    """``40 s``, ``5 min``, ``2 h``, ``3 d``: rounded down to one unit."""
+    whole = int(seconds)
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if whole >= length:
+            return f"{whole // length} {unit}"
+    return f"{whole} s"
