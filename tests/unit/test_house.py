@@ -52,7 +52,7 @@ def test_every_library_of_the_package_is_forbidden_in_the_lowest_room() -> None:
     )
     providers = importlib.metadata.packages_distributions()
     forbidden = {
-        distribution.lower()
+        distribution.lower().replace("_", "-")
         for module in contract["forbidden_modules"]
         for distribution in providers[module]
     }
