@@ -35,7 +35,7 @@ demo: setup ## Show the whole story on real guests (KEEP=1 leaves it running)
 test: setup ## Build the labs once, then run every test
 	$(PYTHON) -m tests.lab.guest build
 	$(PYTHON) -m tests.lab.xen build
-	$(PYTHON) -m pytest $(ARGS)
+	HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-thorough} $(PYTHON) -m pytest $(ARGS)
 
 .PHONY: lint
 lint: setup ## Check style, format and the import contracts

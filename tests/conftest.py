@@ -16,8 +16,14 @@ os.environ["GIT_AUTHOR_EMAIL"] = os.environ["GIT_COMMITTER_EMAIL"] = "tester@exa
 for inherited in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_CONFIG_COUNT"):
     os.environ.pop(inherited, None)
 
-# A test is judged by what it finds, never by how long the machine of the day took: no deadline.
-# `thorough` is what `make verify` proves; `quick` is for the minutes between two edits.
-hypothesis.settings.register_profile("thorough", deadline=None, max_examples=2000)
-hypothesis.settings.register_profile("quick", deadline=None, max_examples=100)
+# A test is judged by what it finds, never by how long the machine of the day took: no deadline, and
+# no complaint about slow examples. `thorough` is what `make test` proves; `quick` is for the
+# minutes between two edits.
+for profile, examples in (("thorough", 2000), ("quick", 100)):
+    hypothesis.settings.register_profile(
+        profile,
+        deadline=None,
+        max_examples=examples,
+        suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    )
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))

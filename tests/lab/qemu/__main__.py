@@ -18,6 +18,7 @@ from typing import TypedDict
 
 from tests.lab.cache import CHECKOUT, cache_directory
 from tests.lab.qemu import LabError, QemuLab, runs
+from tests.lab.qemu.namespace import INTO
 
 UP_WITHIN_S = 60.0
 DOWN_WITHIN_S = 30.0
@@ -182,8 +183,7 @@ def _shell(name: str, command: list[str]) -> int:
 
 
 def _enter(host: KnownHost, command: list[str]) -> int:
-    inside = ["--mount", "--uts", "--ipc", "--net", "--pid"]
-    return subprocess.call(["nsenter", f"--target={host['pid']}", *inside, "--", *command])
+    return subprocess.call(["nsenter", f"--target={host['pid']}", *INTO, "--", *command])
 
 
 def _sweep() -> int:

@@ -17,6 +17,10 @@ from tests.lab.qemu.errors import LabError
 
 GOING_TAKES_AT_MOST_S = 20.0
 
+# The root is named on its own: where this machine itself is a chroot, the mount namespace's first
+# root is not the host's, and a command that landed there would touch what it must not see.
+INTO = ["--mount", "--uts", "--ipc", "--net", "--pid", "--root", "--wd"]
+
 
 class Namespace:
     """Namespaces of their own for the network, mounts, processes, host name and IPC."""
@@ -57,7 +61,7 @@ class Namespace:
 
     def run(self, command: Sequence[str], *, given: str | None = None) -> str:
         """Run a command in all of the namespaces and return what it printed."""
-        return self._enter(["--mount", "--uts", "--ipc", "--net", "--pid"], command, given)
+        return self._enter(INTO, command, given)
 
     def ip(self, *commands: str) -> None:
         """Run ``ip`` commands in the network namespace, with the machine's own ``ip``."""
