@@ -1,0 +1,79 @@
+"""A document with its file, and what is wrong with it in the company of the others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from reconciler.manifests.explain import did_you_mean
+from reconciler.manifests.parse import locate_in
+from reconciler.manifests.problems import Problem
+from reconciler.model.desired import Origin
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from reconciler.manifests.construct import Key
+    from reconciler.manifests.parse import Document, ParsedFile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A document and where it was found."""
+
+    path: str
+    file: ParsedFile
+    document: Document
+
+    @property
+    def origin(self) -> Origin:
+        """Where the document begins."""
+        return Origin(path=self.path, line=self.document.line)
+
+    def problem(self, complaint: Complaint) -> Problem:
+        """Turn ``complaint`` into a problem with its place."""
+        line, column, field = locate_in(
+            self.file.content, self.document.index, complaint.path, key=complaint.at_key
+        )
+        return Problem(
+            path=self.path,
+            line=line,
+            column=column,
+            field=complaint.field or field,
+            message=complaint.message,
+            hint=complaint.hint,
+        )
+
+    def place_of(self, *path: Key) -> str:
+        """``path:line`` of a field, to be named in the problem of another document."""
+        line, _, _ = locate_in(self.file.content, self.document.index, path)
+        return f"{self.path}:{line}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Complaint:
+    """Something wrong at ``path`` of one document; ``field`` names it where the path cannot."""
+
+    path: tuple[Key, ...]
+    message: str
+    hint: str = ""
+    field: str = ""
+    at_key: bool = False
+
+
+def dangling(
+    path: tuple[Key, ...],
+    kind: str,
+    name: str,
+    known: Iterable[str],
+    *,
+    at_key: bool = False,
+) -> Complaint:
+    """The complaint that no ``kind`` is called ``name``."""
+    names = sorted(known)
+    hint = did_you_mean(name, names)
+    if not hint:
+        hint = f"there are {', '.join(names[:5])}" if names else f"write a manifest of kind {kind}"
+        if len(names) > 5:  # noqa: PLR2004 - as many as fit on a line
+            hint += " …"
+    return Complaint(path=path, message=f'no {kind} "{name}"', hint=hint, at_key=at_key)

@@ -1,0 +1,221 @@
+"""The types of fields that several kinds share, each closed against what must not pass.
+
+A pattern here is also the pattern in the JSON Schema, so an editor refuses what domops refuses; the
+sentence that goes with it is what a person reads. Names end up in domain XML, in paths and on
+command lines: their alphabets hold no character that means anything there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError, core_schema
+
+from reconciler.manifests.construct import EMPTY
+from reconciler.manifests.quantities import (
+    DURATION_PATTERN,
+    SIZE_PATTERN,
+    QuantityError,
+    parse_duration,
+    parse_size,
+)
+
+if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+    from pydantic.json_schema import JsonSchemaValue
+
+API_VERSION: Final = "domops/v1"
+
+
+class Closed(BaseModel):
+    """A map whose fields are all known, and which never changes once it is read."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        allow_inf_nan=False,
+        regex_engine="rust-regex",
+    )
+
+
+def refuse(message: str, hint: str = "") -> PydanticCustomError:
+    """The error that reaches the reader as exactly this message and hint."""
+    return PydanticCustomError("refused", "{message}", {"message": message, "hint": hint})
+
+
+@dataclass(frozen=True, slots=True)
+class NotBuilt:
+    """Marks a field of the grammar that this version does not build: using it is a problem.
+
+    ``instead`` says what a person does until it is there.
+    """
+
+    instead: str = "leave it out for now"
+
+    @property
+    def hint(self) -> str:
+        """What the problem, the schema and the reference say."""
+        return self.instead
+
+    def _validate(self, value: object) -> NoReturn:
+        del value
+        raise refuse("not built yet", self.instead)
+
+    def __get_pydantic_core_schema__(
+        self, source: object, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        del source, handler
+        return core_schema.no_info_plain_validator_function(self._validate)
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        del schema, handler
+        return {
+            "not": {},
+            "deprecated": True,
+            "deprecationMessage": f"Not built yet: {self.instead}.",
+            "doNotSuggest": True,
+        }
+
+
+# ------------------------------------------------------------------------------------ patterns
+NAME: Final = r"^[0-9]*[a-z]([a-z0-9-]*[a-z0-9])?$"
+VOLUME: Final = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$"
+LIBVIRT_NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+TARGET: Final = r"^(xvd|vd|sd|hd)[a-z]{1,2}([1-9][0-9]?)?$"
+HOST_PATH: Final = r"^(/[A-Za-z0-9_+@-][A-Za-z0-9._+@-]*)+$"
+LABEL_KEY: Final = r"^[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9])?$"
+ONE_LINE: Final = r"^[^\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069\ufeff\ufffe\uffff]*$"
+MODEL: Final = r"^[a-z0-9][a-z0-9_-]*$"
+MAC: Final = r"^[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}$"
+UUID_TEXT: Final = r"^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"
+
+SENTENCES: Final = {
+    NAME: (
+        "is no name: lower-case letters, digits and hyphens, with no hyphen at either end and not"
+        f" digits alone ({NAME})"
+    ),
+    VOLUME: f"is no volume name: letters, digits and . _ + - only, no slash ({VOLUME})",
+    LIBVIRT_NAME: f"is no name of libvirt's: letters, digits and . _ - only ({LIBVIRT_NAME})",
+    TARGET: "is no disk target: xvda, xvda1, vdb, sdc, hdd and the like",
+    HOST_PATH: (
+        "is no path that domops takes: absolute, of letters, digits and . _ + @ -, and no part"
+        " begins with a dot"
+    ),
+    LABEL_KEY: "is no label key: letters, digits and . _ / - only, a letter or digit at both ends",
+    ONE_LINE: "holds a control character or an invisible one",
+    MODEL: "is no model name: lower-case letters, digits, _ and - only",
+    MAC: "is no MAC address: six pairs of hexadecimal digits with colons between",
+    UUID_TEXT: "is no UUID: 8-4-4-4-12 hexadecimal digits",
+}
+"""What a person reads when a value does not fit the pattern, after the value itself."""
+
+Name = Annotated[str, Field(pattern=NAME, max_length=63)]
+Volume = Annotated[str, Field(pattern=VOLUME, max_length=127)]
+LibvirtName = Annotated[str, Field(pattern=LIBVIRT_NAME, max_length=63)]
+Interface = Annotated[str, Field(pattern=LIBVIRT_NAME, max_length=15)]
+TargetName = Annotated[str, Field(pattern=TARGET)]
+HostPath = Annotated[str, Field(pattern=HOST_PATH, max_length=255)]
+LabelKey = Annotated[str, Field(pattern=LABEL_KEY, max_length=63)]
+LabelValue = Annotated[str, Field(pattern=ONE_LINE, max_length=255)]
+CommandLine = Annotated[str, Field(pattern=ONE_LINE, max_length=2047)]
+ModelName = Annotated[str, Field(pattern=MODEL, max_length=31)]
+Labels = dict[LabelKey, LabelValue]
+
+
+# ---------------------------------------------------------------------------------- quantities
+def _size(value: object) -> int:
+    try:
+        return parse_size(_quantity(value, "write it as in 512MiB or 20GiB"))
+    except QuantityError as error:
+        raise refuse(str(error), error.hint) from None
+
+
+def _duration(value: object) -> int:
+    try:
+        return parse_duration(_quantity(value, "write it as in 60s, 5m, 2h or 30d"))
+    except QuantityError as error:
+        raise refuse(str(error), error.hint) from None
+
+
+def _quantity(value: object, hint: str) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise refuse("must be a number with its unit", "" if value is EMPTY else hint)
+    return str(value)
+
+
+Size = Annotated[
+    int,
+    PlainValidator(_size),
+    WithJsonSchema({"type": "string", "pattern": SIZE_PATTERN, "examples": ["512MiB", "20GiB"]}),
+]
+"""In bytes."""
+
+Duration = Annotated[
+    int,
+    PlainValidator(_duration),
+    WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN, "examples": ["60s", "30d"]}),
+]
+"""In seconds."""
+
+
+# ----------------------------------------------------------------------------------- addresses
+def _uuid(value: object) -> UUID:
+    if not isinstance(value, str):
+        raise refuse("must be a UUID in quotes")
+    try:
+        found = UUID(value)
+    except ValueError:
+        found = None
+    if found is None or str(found) != value.lower():
+        raise refuse(f'"{value[:60]}" {SENTENCES[UUID_TEXT]}')
+    if not found.int:
+        raise refuse("the UUID of zeros belongs to nobody", "take the real one")
+    return found
+
+
+def _mac(value: str) -> str:
+    mac = value.lower()
+    first = int(mac[:2], 16)
+    if first & 1:
+        raise refuse(f'"{value}" is a multicast address', "the second digit must be even")
+    if first == RESERVED_OCTET:
+        raise refuse(
+            f'"{value}" begins with fe, which libvirt keeps for the host\'s end of the cable',
+            "take another first pair, or leave mac out",
+        )
+    if mac == "00:00:00:00:00:00":
+        raise refuse("the MAC address of zeros belongs to nobody", "leave mac out")
+    return mac
+
+
+RESERVED_OCTET: Final = 0xFE
+"""libvirt gives the host's end of a guest's cable the guest's address with this first octet."""
+
+Mac = Annotated[str, Field(pattern=MAC), AfterValidator(_mac)]
+"""Lower case."""
+
+UuidText = Annotated[
+    UUID,
+    PlainValidator(_uuid),
+    WithJsonSchema({"type": "string", "format": "uuid", "pattern": UUID_TEXT}),
+]
+
+
+class Metadata(Closed):
+    """What a manifest is called."""
+
+    name: Name = Field(
+        description="The name by which other manifests and every command speak of it.",
+        examples=["lists"],
+    )
+    labels: Labels = Field(
+        default_factory=dict,
+        description="Free text by key, for people and for choosing.",
+        examples=[{"service": "mail"}],
+    )

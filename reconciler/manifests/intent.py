@@ -1,0 +1,108 @@
+"""The intent digest: equal for two guests exactly when the same is wanted of them.
+
+# Note [What the intent holds]
+The digest is BLAKE2b with 16 bytes, in hexadecimal, of one JSON text: keys sorted, no spaces, only
+ASCII, in UTF-8. The text is an object with these keys, each always there:
+
+``name uuid pool host type arch state cpus memory boot disks nics console agent shutdown heal
+restart autostart protect labels``
+
+- enumerations by their value, UUIDs as text, what is absent as null (``type`` null is ``auto``);
+- ``cpus`` [count, maximum]; ``memory`` [size, maximum] in KiB;
+- ``boot`` {"kernel", "initrd", "cmdline"} or {"firmware", "order"} or {"loader"};
+- ``disks`` sorted by name: {"name", "target", "storage", "volume", "size", "format", "image"} with
+  the size in bytes and the image null or [storage, volume]; for a drive {"name", "target", "cdrom"}
+  with null or [storage, volume];
+- ``nics`` sorted by name: [name, network, address, model];
+- ``shutdown`` [seconds, then]; ``heal`` in seconds; ``labels`` an object.
+
+Not in it: where anything is written, comments, order, which part came from a class, the commit.
+Changing this note's content changes every digest; then `policy.RENDERER` must be raised.
+"""
+
+from __future__ import annotations
+
+import json
+from hashlib import blake2b
+from typing import TYPE_CHECKING, assert_never
+
+from reconciler.model.definition import Boot, FirmwareBoot, KernelBoot, LoaderBoot
+from reconciler.model.desired import CdromDisk, DesiredDisk, VolumeDisk
+from reconciler.model.names import Digest
+
+if TYPE_CHECKING:
+    from reconciler.model.desired import DesiredGuest
+
+Json = str | int | bool | None | list["Json"] | dict[str, "Json"]
+
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode
+
+
+def intent_of(guest: DesiredGuest) -> Digest:
+    """The digest of everything that ``guest`` wants; its own ``intent`` field is not read."""
+    text = _encode(_wanted(guest))
+    return Digest(blake2b(text.encode(), digest_size=16).hexdigest())
+
+
+def _wanted(guest: DesiredGuest) -> Json:
+    disks: list[Json] = [_disk(each) for each in sorted(guest.disks, key=lambda each: each.name)]
+    nics: list[Json] = [
+        [each.name, each.network, each.mac, each.model]
+        for each in sorted(guest.nics, key=lambda each: each.name)
+    ]
+    return {
+        "name": guest.name,
+        "uuid": str(guest.uuid),
+        "pool": guest.pool,
+        "host": guest.host,
+        "type": None if guest.type is None else guest.type.value,
+        "arch": guest.arch.value,
+        "state": guest.state.value,
+        "cpus": [guest.cpus.count, guest.cpus.maximum],
+        "memory": [guest.memory.size_kib, guest.memory.maximum_kib],
+        "boot": _boot(guest.boot),
+        "disks": disks,
+        "nics": nics,
+        "console": guest.console,
+        "agent": guest.agent,
+        "shutdown": [guest.shutdown.timeout_s, guest.shutdown.then.value],
+        "heal": guest.heal_after_s,
+        "restart": guest.restart.value,
+        "autostart": guest.autostart.value,
+        "protect": guest.protect,
+        "labels": dict(guest.labels),
+    }
+
+
+def _boot(boot: Boot) -> Json:
+    match boot:
+        case KernelBoot():
+            return {"kernel": boot.kernel, "initrd": boot.initrd, "cmdline": boot.cmdline}
+        case FirmwareBoot():
+            return {
+                "firmware": boot.firmware.value,
+                "order": [device.value for device in boot.order],
+            }
+        case LoaderBoot():
+            return {"loader": boot.loader.value}
+        case _:
+            assert_never(boot)
+
+
+def _disk(disk: DesiredDisk) -> Json:
+    match disk:
+        case VolumeDisk():
+            return {
+                "name": disk.name,
+                "target": disk.target,
+                "storage": disk.storage,
+                "volume": disk.volume,
+                "size": disk.size_bytes,
+                "format": disk.format.value,
+                "image": None if disk.image is None else [disk.image.storage, disk.image.volume],
+            }
+        case CdromDisk():
+            cdrom: Json = None if disk.storage is None else [disk.storage, disk.volume]
+            return {"name": disk.name, "target": disk.target, "cdrom": cdrom}
+        case _:
+            assert_never(disk)

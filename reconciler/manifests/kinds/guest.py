@@ -1,0 +1,301 @@
+"""``kind: Guest``: one virtual machine; and the part of it that a GuestClass may share."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from reconciler.manifests.fields import (
+    Closed,
+    CommandLine,
+    Duration,
+    HostPath,
+    Metadata,
+    Name,
+    NotBuilt,
+    Size,
+    UuidText,
+    refuse,
+)
+from reconciler.manifests.kinds.devices import DiskSpec, NicSpec
+
+# Note [Said or not]
+# Every field has its default here, and pydantic remembers which fields were said. That is how a
+# GuestClass and a guest are merged (see `merge`): a default never wins over something said.
+
+
+class CpusSpec(Closed):
+    """Virtual CPUs."""
+
+    count: int = Field(1, ge=1, le=512, description="How many the guest has.", examples=[2])
+    max: int | None = Field(
+        None,
+        ge=1,
+        le=512,
+        description="How many it can have without a restart; `count` when absent.",
+        examples=[8],
+    )
+    pin: Annotated[dict[str, str] | None, NotBuilt()] = Field(
+        None, description="Processors of the host by virtual CPU, as in `{0: 2-3}`."
+    )
+    weight: Annotated[int | None, NotBuilt()] = Field(
+        None, description="The share of processor time; 256 is Xen's ordinary one."
+    )
+    cap: Annotated[int | None, NotBuilt()] = Field(
+        None, description="The most processor time, in percent of one processor; 0 is no limit."
+    )
+    mode: Annotated[str | None, NotBuilt()] = Field(
+        None, description="Which processor the guest sees; `pool`: the pool's baseline."
+    )
+
+
+class MemorySpec(Closed):
+    """Memory, in whole MiB."""
+
+    size: Size | None = Field(None, description="How much the guest has.", examples=["2GiB"])
+    max: Size | None = Field(
+        None,
+        description="How much it can have without a restart; `size` when absent.",
+        examples=["4GiB"],
+    )
+
+
+def _long_cpus(value: object) -> object:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return {"count": value}
+    if isinstance(value, str | float | bool):
+        raise refuse("must be a whole number, or {count: …, max: …}", "as in cpus: 2")
+    return value
+
+
+def _long_memory(value: object) -> object:
+    return {"size": value} if isinstance(value, str | int | float) else value
+
+
+class BootSpec(Closed):
+    """What the guest starts with: `kernel`, or `firmware`; firmware `bios` when absent."""
+
+    kernel: HostPath | None = Field(
+        None,
+        description="The kernel's path, on every host of the pool.",
+        examples=["/boot/guest/vmlinuz"],
+    )
+    initrd: HostPath | None = Field(
+        None,
+        description="The initial RAM disk's path, on every host of the pool.",
+        examples=["/boot/guest/initrd.img"],
+    )
+    cmdline: CommandLine | None = Field(
+        None,
+        description="What the kernel is told.",
+        examples=["root=LABEL=root ro console=hvc0"],
+    )
+    firmware: Literal["bios", "uefi"] | None = Field(
+        None, description="What an hvm guest's machine starts with.", examples=["bios"]
+    )
+    order: tuple[Literal["disk", "cdrom", "network"], ...] = Field(
+        ("disk",), min_length=1, description="What the firmware tries, in this order."
+    )
+    loader: Annotated[Literal["pvgrub", "pygrub"] | None, NotBuilt("give boot.kernel")] = Field(
+        None, description="A boot loader that reads the guest's own disk for its kernel (Xen)."
+    )
+
+
+class ShutdownSpec(Closed):
+    """How the guest is stopped."""
+
+    timeout: Duration = Field(
+        300,
+        description="How long the guest may take after it was asked.",
+        examples=["5m"],
+        json_schema_extra={"default": "5m"},
+    )
+    then: Literal["wait", "destroy"] = Field(
+        "wait",
+        description="What follows if it has not stopped: `wait` tells you, `destroy` cuts it off.",
+    )
+
+
+class HealSpec(Closed):
+    """How a guest that stopped by itself comes back."""
+
+    after: Duration = Field(
+        60,
+        description=(
+            "How long after a shutdown from inside, or a destroy by hand, the guest is started"
+            " again. A crashed guest does not wait."
+        ),
+        examples=["60s"],
+        json_schema_extra={"default": "60s"},
+    )
+
+
+class UpdateSpec(Closed):
+    """When a change that needs a restart may cause one."""
+
+    restart: Literal["never", "window", "now"] = Field(
+        "never",
+        description="`window` without a window is `never`.",
+    )
+
+
+class CloudInitSpec(Closed):
+    """What a new guest is told at its first start."""
+
+    user_data: dict[str, str] | None = Field(
+        None, alias="userData", description="Text, or `{file: PATH}`."
+    )
+    rerun: str | None = Field(None, description="A new token gives the guest its data again.")
+
+
+class PlacementSpec(Closed):
+    """Where a guest would rather be."""
+
+    avoid: dict[str, str] | None = Field(None, description="Labels of guests to keep apart from.")
+
+
+class MigrationSpec(Closed):
+    """How the guest may be moved."""
+
+    allow: tuple[str, ...] = Field(("live",), description="`live`, `pause`, `copy`.")
+    max_pause: Duration | None = Field(
+        None, alias="maxPause", description="How long it may stand still."
+    )
+
+
+class GraphicsSpec(Closed):
+    """A screen."""
+
+    type: str | None = Field(None, description="`vnc`, on the host's loopback.")
+
+
+class GuestDefaults(Closed):
+    """What a guest is, apart from its name: all of it may be shared by a GuestClass."""
+
+    pool: Name | None = Field(
+        None,
+        description="The Pool in which domops chooses the host.",
+        examples=["main"],
+    )
+    host: Name | None = Field(
+        None,
+        description="The Host that the guest is pinned to, in place of `pool`.",
+        examples=["dom0-a"],
+    )
+    type: Literal["pv", "pvh", "hvm", "auto"] = Field(
+        "auto",
+        description="How it is virtualised; `auto`: pvh on Xen, hvm on KVM. Fixed at creation.",
+    )
+    arch: Literal["x86_64", "i686"] = Field(
+        "x86_64", description="The processor that the guest sees. Fixed at creation."
+    )
+    state: Literal["running", "stopped"] = Field(
+        "running", description="Whether the guest shall run."
+    )
+    cpus: Annotated[
+        CpusSpec | None, BeforeValidator(_long_cpus, json_schema_input_type=int | CpusSpec)
+    ] = Field(None, description="Virtual CPUs; a number alone is the count.", examples=[2])
+    memory: Annotated[
+        MemorySpec | None, BeforeValidator(_long_memory, json_schema_input_type=Size | MemorySpec)
+    ] = Field(None, description="Memory in whole MiB; a size alone is the size.", examples=["2GiB"])
+    boot: BootSpec = Field(
+        default_factory=BootSpec.model_construct, description="What the guest starts with."
+    )
+    disks: tuple[DiskSpec, ...] = Field(
+        (), max_length=64, description="The disks, by name; their order means nothing."
+    )
+    networks: tuple[NicSpec, ...] = Field(
+        (), max_length=16, description="The network cards, by name; their order means nothing."
+    )
+    console: bool = Field(default=True, description="Whether the guest has a text console.")
+    agent: bool = Field(
+        default=False, description="Whether there is a channel for the QEMU guest agent (KVM)."
+    )
+    shutdown: ShutdownSpec = Field(
+        default_factory=ShutdownSpec.model_construct, description="How the guest is stopped."
+    )
+    heal: HealSpec = Field(
+        default_factory=HealSpec.model_construct,
+        description="How a guest that stopped by itself comes back.",
+    )
+    update: UpdateSpec = Field(
+        default_factory=UpdateSpec.model_construct,
+        description="When a change that needs a restart may cause one.",
+    )
+    autostart: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description=(
+            "Whether libvirt starts the guest together with its host; `auto`: only guests that are"
+            " pinned to a host, on storage that is not shared."
+        ),
+    )
+    protect: bool = Field(
+        default=False,
+        description="Refuse to delete the guest until a commit that says `false` was applied.",
+    )
+    cloud_init: Annotated[CloudInitSpec | None, NotBuilt("bake it into the image")] = Field(
+        None, alias="cloudInit", description="What a new guest is told at its first start."
+    )
+    placement: Annotated[PlacementSpec | None, NotBuilt("pin the guest with spec.host")] = Field(
+        None, description="Where the guest would rather be."
+    )
+    start_after: Annotated[tuple[Name, ...], NotBuilt()] = Field(
+        (), alias="startAfter", description="Guests that must run before this one is started."
+    )
+    migration: Annotated[MigrationSpec | None, NotBuilt("guests stay where they are for now")] = (
+        Field(None, description="How the guest may be moved.")
+    )
+    snapshots: Annotated[tuple[Name, ...], NotBuilt()] = Field(
+        (), description="Snapshots that exist while they are named here."
+    )
+    bootstrap: Annotated[bool | None, NotBuilt("pin the guest with spec.host")] = Field(
+        None, description="Marks guests that domops itself needs."
+    )
+    graphics: Annotated[GraphicsSpec | None, NotBuilt("use the text console")] = Field(
+        None, description="A screen; none when absent."
+    )
+    xml: Annotated[str | None, NotBuilt()] = Field(
+        None, description="Elements of domain XML that no field models."
+    )
+
+
+class GuestSpec(GuestDefaults):
+    """What the guest is."""
+
+    class_: Name | None = Field(
+        None,
+        alias="class",
+        description="The GuestClass that fills in what is not said here.",
+        examples=["small"],
+    )
+
+
+class GuestMetadata(Metadata):
+    """What the guest is called."""
+
+    uuid: UuidText | None = Field(
+        None,
+        description=(
+            "The domain's UUID. Omitted, it is derived from repository and name. Fixed at creation."
+        ),
+        examples=["1f0b7c52-3f6e-4d0a-8a55-0b8f8a2f6c11"],
+    )
+    former_name: Annotated[Name | None, NotBuilt("keep the name")] = Field(
+        None, alias="formerName", description="What the guest was called before it was renamed."
+    )
+
+
+class Guest(Closed):
+    """One virtual machine.
+
+    Deleting the manifest puts the guest into the trash: shut down, kept, with its volumes. A revert
+    of the commit brings it back.
+    """
+
+    api_version: Literal["domops/v1"] = Field(
+        alias="apiVersion", description="The grammar's version."
+    )
+    kind: Literal["Guest"] = Field(description="What this manifest describes.")
+    metadata: GuestMetadata = Field(description="What the guest is called.")
+    spec: GuestSpec = Field(description="What the guest is.")

@@ -1,0 +1,56 @@
+"""``kind: Network``: something to plug a guest's network card into."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from reconciler.manifests.fields import Closed, Interface, LibvirtName, Metadata, Name, NotBuilt
+
+
+class NetworkOnHost(Closed):
+    """What one host calls the network."""
+
+    bridge: Interface | None = Field(
+        None, description="The bridge's name on this host.", examples=["xenbr120"]
+    )
+    libvirt_network: LibvirtName | None = Field(
+        None,
+        alias="libvirtNetwork",
+        description="The network's name in this host's libvirt.",
+        examples=["servers"],
+    )
+
+
+class NetworkSpec(Closed):
+    """What guests are connected to: exactly one of `bridge` and `libvirtNetwork`."""
+
+    bridge: Interface | None = Field(
+        None, description="A bridge that the hosts have.", examples=["br120"]
+    )
+    libvirt_network: LibvirtName | None = Field(
+        None,
+        alias="libvirtNetwork",
+        description="A network that the hosts' libvirt keeps.",
+        examples=["default"],
+    )
+    hosts: dict[Name, NetworkOnHost] = Field(
+        default_factory=dict,
+        description="Hosts that call it otherwise, by name.",
+        examples=[{"dom0-b": {"bridge": "xenbr120"}}],
+    )
+    vlan: Annotated[int | None, NotBuilt("give each VLAN its own bridge")] = Field(
+        None, description="The VLAN that guests are in."
+    )
+
+
+class Network(Closed):
+    """Something to plug network cards into: a bridge of the hosts, or a network of libvirt's."""
+
+    api_version: Literal["domops/v1"] = Field(
+        alias="apiVersion", description="The grammar's version."
+    )
+    kind: Literal["Network"] = Field(description="What this manifest describes.")
+    metadata: Metadata = Field(description="What the network is called.")
+    spec: NetworkSpec = Field(description="What guests are connected to.")

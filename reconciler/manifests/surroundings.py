@@ -1,0 +1,228 @@
+"""What guests are built against: the repository, and its hosts, pools, storages and networks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+from reconciler.manifests.entries import Complaint, Entry, dangling
+from reconciler.manifests.kinds import Host, Network, Pool, Storage
+from reconciler.model.desired import (
+    Budget,
+    DesiredHost,
+    DesiredNetwork,
+    DesiredPool,
+    DesiredStorage,
+    HostRole,
+    HostState,
+    PoolMode,
+)
+from reconciler.model.names import HostName, LibvirtPool, NetworkName, PoolName, StorageName
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from uuid import UUID
+
+    from reconciler.manifests.construct import Key
+    from reconciler.manifests.kinds.network import NetworkOnHost, NetworkSpec
+    from reconciler.manifests.problems import Problem
+
+KIB = 1024
+
+NamedT = TypeVar("NamedT")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """All that is not a guest; ``suspects`` are names that a faulty manifest may define."""
+
+    repository: UUID
+    hosts: Mapping[HostName, DesiredHost]
+    pools: Mapping[PoolName, DesiredPool]
+    storages: Mapping[StorageName, DesiredStorage]
+    networks: Mapping[NetworkName, DesiredNetwork]
+    suspects: frozenset[str] = frozenset()
+    kernel_prefixes: tuple[str, ...] | None = None
+    hypervisors: Mapping[PoolName, frozenset[str]]
+    """By pool, the drivers (``xen``, ``qemu``) of its hosts that have not left."""
+
+    def missing(self, names: Mapping[NamedT, object], name: NamedT) -> bool:
+        """Whether ``name`` is surely not defined."""
+        return name not in names and name not in self.suspects
+
+
+def _hypervisors(hosts: Iterable[DesiredHost]) -> dict[PoolName, frozenset[str]]:
+    found: dict[PoolName, set[str]] = {}
+    for host in hosts:
+        if host.state is not HostState.RETIRED:
+            found.setdefault(host.pool, set()).add(driver_of(host))
+    return {name: frozenset(drivers) for name, drivers in found.items()}
+
+
+def driver_of(host: DesiredHost) -> str:
+    """The hypervisor that the host's URI names."""
+    return host.uri.split(":", 1)[0].split("+", 1)[0]
+
+
+@dataclass(slots=True)
+class SurroundingsBuilder:
+    """Builds `Surroundings` out of entries; ``problems`` fills with what does not fit together."""
+
+    entries: Mapping[tuple[str, str], Entry]
+    suspects: frozenset[str]
+    problems: list[Problem] = field(default_factory=list)
+
+    def build(self, repository: UUID, kernel_prefixes: tuple[str, ...] | None) -> Surroundings:
+        """Build everything that is not a guest."""
+        pools = {name: self._pool(entry) for name, entry in self._of("Pool").items()}
+        hosts = {name: self._host(entry) for name, entry in self._of("Host").items()}
+        self._refuse_one_machine_twice(hosts)
+        storages = {name: self._storage(entry) for name, entry in self._of("Storage").items()}
+        networks = {name: self._network(entry) for name, entry in self._of("Network").items()}
+        return Surroundings(
+            repository=repository,
+            hosts={host.name: host for host in hosts.values()},
+            pools={pool.name: pool for pool in pools.values()},
+            storages={storage.name: storage for storage in storages.values()},
+            networks={network.name: network for network in networks.values()},
+            suspects=self.suspects,
+            kernel_prefixes=kernel_prefixes,
+            hypervisors=_hypervisors(hosts.values()),
+        )
+
+    def _of(self, kind: str) -> dict[str, Entry]:
+        return {name: entry for (of, name), entry in self.entries.items() if of == kind}
+
+    def _complain(self, entry: Entry, complaint: Complaint) -> None:
+        self.problems.append(entry.problem(complaint))
+
+    def _check(self, entry: Entry, path: tuple[Key, ...], kind: str, name: str) -> None:
+        if (kind, name) not in self.entries and name not in self.suspects:
+            at_key = path[-1] == name
+            self._complain(entry, dangling(path, kind, name, self._of(kind), at_key=at_key))
+
+    def _pool(self, entry: Entry) -> DesiredPool:
+        manifest = entry.document.manifest
+        assert isinstance(manifest, Pool)  # noqa: S101 - the key of the entry says so
+        spec = manifest.spec
+        return DesiredPool(
+            name=PoolName(manifest.metadata.name),
+            mode=PoolMode(spec.mode),
+            budget=Budget(deletions=spec.budget.deletions, percent=spec.budget.percent),
+            overcommit_cpus=spec.overcommit.cpus,
+            trash_keep_s=spec.trash.keep,
+            origin=entry.origin,
+        )
+
+    def _host(self, entry: Entry) -> DesiredHost:
+        manifest = entry.document.manifest
+        assert isinstance(manifest, Host)  # noqa: S101 - the key of the entry says so
+        spec = manifest.spec
+        self._check(entry, ("spec", "pool"), "Pool", spec.pool)
+        return DesiredHost(
+            name=HostName(manifest.metadata.name),
+            uri=spec.uri,
+            uuid=spec.host_uuid,
+            pool=PoolName(spec.pool),
+            role=HostRole(spec.role),
+            state=HostState(spec.state),
+            reserve_memory_kib=-(-spec.reserve.memory // KIB),
+            reserve_cpus=spec.reserve.cpus,
+            labels=manifest.metadata.labels,
+            origin=entry.origin,
+        )
+
+    def _refuse_one_machine_twice(self, hosts: Mapping[str, DesiredHost]) -> None:
+        """A machine under two names could be given one guest twice (promise 1)."""
+        seen: dict[object, str] = {}
+        for name, host in sorted(hosts.items()):
+            entry = self.entries["Host", name]
+            for field_name, value in (("uri", host.uri), ("hostUUID", host.uuid)):
+                if value is None:
+                    continue
+                other = seen.setdefault((field_name, value), name)
+                if other != name:
+                    place = self.entries["Host", other].place_of("spec", field_name)
+                    self._complain(
+                        entry,
+                        Complaint(
+                            path=("spec", field_name),
+                            message=f'"{value}" is already host "{other}", {place}',
+                            hint="one machine has one manifest",
+                        ),
+                    )
+
+    def _storage(self, entry: Entry) -> DesiredStorage:
+        manifest = entry.document.manifest
+        assert isinstance(manifest, Storage)  # noqa: S101 - the key of the entry says so
+        spec = manifest.spec
+        for host in spec.hosts:
+            self._check(entry, ("spec", "hosts", host), "Host", host)
+        return DesiredStorage(
+            name=StorageName(manifest.metadata.name),
+            libvirt_pool=LibvirtPool(spec.libvirt_pool or manifest.metadata.name),
+            hosts={
+                HostName(host): LibvirtPool(there.libvirt_pool)
+                for host, there in spec.hosts.items()
+            },
+            shared=spec.shared,
+            origin=entry.origin,
+        )
+
+    def _network(self, entry: Entry) -> DesiredNetwork:
+        manifest = entry.document.manifest
+        assert isinstance(manifest, Network)  # noqa: S101 - the key of the entry says so
+        spec = manifest.spec
+        for complaint in _one_of("spec", spec):
+            self._complain(entry, complaint)
+        by_host: dict[HostName, str] = {}
+        for host, there in spec.hosts.items():
+            self._check(entry, ("spec", "hosts", host), "Host", host)
+            for complaint in _same_sort(host, there, spec):
+                self._complain(entry, complaint)
+            by_host[HostName(host)] = there.bridge or there.libvirt_network or ""
+        return DesiredNetwork(
+            name=NetworkName(manifest.metadata.name),
+            bridge=spec.bridge,
+            libvirt_network=spec.libvirt_network,
+            hosts=by_host,
+            origin=entry.origin,
+        )
+
+
+def _one_of(path: str, spec: NetworkSpec) -> list[Complaint]:
+    if spec.bridge is None and spec.libvirt_network is None:
+        return [
+            Complaint(
+                path=(path,),
+                message="neither bridge nor libvirtNetwork is said",
+                hint="write one of them",
+            )
+        ]
+    if spec.bridge is not None and spec.libvirt_network is not None:
+        return [
+            Complaint(
+                path=(path, "libvirtNetwork"),
+                message="both bridge and libvirtNetwork are said",
+                hint="keep one of them",
+            )
+        ]
+    return []
+
+
+def _same_sort(host: str, there: NetworkOnHost, spec: NetworkSpec) -> list[Complaint]:
+    wanted = "bridge" if spec.bridge is not None else "libvirtNetwork"
+    said = {
+        name
+        for name, value in (("bridge", there.bridge), ("libvirtNetwork", there.libvirt_network))
+        if value is not None
+    }
+    if said == {wanted}:
+        return []
+    return [
+        Complaint(
+            path=("spec", "hosts", host),
+            message=f"a host may call the network otherwise, but it stays a {wanted}",
+            hint=f"write {wanted}, and nothing else",
+        )
+    ]
