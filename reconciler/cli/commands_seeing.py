@@ -1,0 +1,204 @@
+"""The commands that look and change nothing: plan, get, describe, diff, events."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from difflib import get_close_matches
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from reconciler.cli import documents
+from reconciler.cli.documents import Document
+from reconciler.cli.exits import ExitCode
+from reconciler.cli.failing import leave, refuse
+from reconciler.cli.options import Form, FromFolder, ListForm, PlanForm, TextForm
+from reconciler.cli.page import Page, tame
+from reconciler.cli.picture import Picture
+from reconciler.cli.render_events import render_events
+from reconciler.cli.render_guest import render_description, render_diff
+from reconciler.cli.render_lists import render_guests, render_hosts, render_pools
+from reconciler.cli.render_plan import render_plan
+from reconciler.cli.session import Doors, Session
+from reconciler.cli.terminal import terminal
+from reconciler.model.names import GuestName
+
+
+class What(StrEnum):
+    """What ``get`` lists."""
+
+    GUESTS = "guests"
+    HOSTS = "hosts"
+    POOLS = "pools"
+
+
+class Describable(StrEnum):
+    """What ``describe`` describes."""
+
+    GUEST = "guest"
+
+
+Revision = Annotated[
+    str | None,
+    typer.Option(
+        "--rev",
+        metavar="REV",
+        help="Take the manifests of this commit, branch or tag instead of the one in force.",
+    ),
+]
+
+
+@contextmanager
+def opened(
+    doors: Doors,
+    *,
+    writing: bool = False,
+    from_folder: Path | None = None,
+    revision: str | None = None,
+) -> Iterator[Session]:
+    """A session that is closed whatever happens."""
+    session = doors.opener(doors.where, writing=writing, from_folder=from_folder, revision=revision)
+    try:
+        yield session
+    finally:
+        session.close()
+
+
+def show(
+    form: TextForm | ListForm,
+    document: Callable[[], Document],
+    lines: Callable[[Page], Sequence[Text]],
+) -> None:
+    """Put one thing onto standard output in the form asked for; only that form is made."""
+    screen = terminal()
+    match form.value:
+        case "json":
+            screen.write(documents.as_json(document()))
+        case "yaml":
+            screen.write(documents.as_yaml(document()))
+        case _:
+            screen.show(lines(screen.page()))
+
+
+def outcome(picture: Picture) -> ExitCode:
+    """Whether anything is left between what is wanted and what is."""
+    return ExitCode.OK if picture.settled else ExitCode.DIFFERENCES
+
+
+def plan(
+    doors: Doors,
+    from_folder: FromFolder = None,
+    revision: Revision = None,
+    form: PlanForm = TextForm.TEXT,
+) -> None:
+    """Show what a commit would change, now and later, and why the rest waits.
+
+    Asks the hosts and changes nothing. Exits 0 if nothing is to be done, 1 if something is.
+    """
+    if from_folder is not None and revision is not None:
+        refuse("--from and --rev exclude each other: a folder has no revisions.")
+    with opened(doors, from_folder=from_folder, revision=revision) as session:
+        picture = session.look()
+    show(form, lambda: documents.of_plan(picture), lambda page: render_plan(picture, page))
+    leave(outcome(picture))
+
+
+def get(
+    doors: Doors,
+    what: Annotated[What, typer.Argument(help="What to list.")],
+    form: Form = ListForm.TABLE,
+) -> None:
+    """List guests, hosts or pools as they are now."""
+    with opened(doors) as session:
+        picture = session.look()
+    wide = form is ListForm.WIDE
+    match what:
+        case What.GUESTS:
+            show(
+                form,
+                lambda: documents.of_guests(sorted(picture.plan.statuses), picture),
+                lambda page: render_guests(picture, page, wide=wide),
+            )
+        case What.HOSTS:
+            show(
+                form,
+                lambda: documents.of_hosts(picture),
+                lambda page: render_hosts(picture, page, wide=wide),
+            )
+        case What.POOLS:
+            show(
+                form,
+                lambda: documents.of_pools(picture),
+                lambda page: render_pools(picture, page, wide=wide),
+            )
+
+
+def describe(
+    doors: Doors,
+    kind: Annotated[Describable, typer.Argument(help="The kind of thing.")],
+    name: Annotated[str, typer.Argument(help="Its name.")],
+    form: PlanForm = TextForm.TEXT,
+) -> None:
+    """Show everything that is known about one guest, and where each field is written."""
+    del kind  # there is one; the word keeps room for hosts and pools
+    with opened(doors) as session:
+        picture = session.look()
+    guest = known(name, picture)
+    show(
+        form,
+        lambda: documents.of_guests([guest], picture),
+        lambda page: render_description(guest, picture, page),
+    )
+
+
+def diff(
+    doors: Doors,
+    guest: Annotated[str | None, typer.Argument(help="Only this guest.")] = None,
+    from_folder: FromFolder = None,
+    form: PlanForm = TextForm.TEXT,
+) -> None:
+    """Compare guests with their manifests, field by field.
+
+    Exits 0 if nothing differs, 1 if something does.
+    """
+    with opened(doors, from_folder=from_folder) as session:
+        picture = session.look()
+    names = [known(guest, picture)] if guest is not None else sorted(picture.plan.statuses)
+    show(
+        form,
+        lambda: documents.of_diff(names, picture),
+        lambda page: render_diff(names, picture, page),
+    )
+    differs = any(picture.plan.statuses[name].changes for name in names)
+    leave(ExitCode.DIFFERENCES if differs else ExitCode.OK)
+
+
+def events(
+    doors: Doors,
+    guest: Annotated[str | None, typer.Argument(help="Only events of this guest.")] = None,
+    number: Annotated[
+        int, typer.Option("-n", "--number", min=1, max=100_000, help="How many at most.")
+    ] = 30,
+    form: PlanForm = TextForm.TEXT,
+) -> None:
+    """Show what happened, oldest first, with the commit and line that asked for it.
+
+    Asks no host: events come from the journal in the state directory.
+    """
+    with opened(doors) as session:
+        found = session.events(limit=number, guest=GuestName(guest) if guest else None)
+    show(form, lambda: documents.of_events(found), lambda page: render_events(found, page))
+
+
+def known(name: str, picture: Picture) -> GuestName:
+    """``name`` as a guest's that has a status; otherwise the command ends, with a suggestion."""
+    guest = GuestName(name)
+    if guest in picture.plan.statuses:
+        return guest
+    near = get_close_matches(name, list(picture.plan.statuses), n=1)
+    hint = f' Did you mean "{near[0]}"?' if near else " domops get guests lists all there are."
+    return refuse(
+        f'no guest "{tame(name)}" is wanted by the commit or marked as ours on a host.{hint}'
+    )

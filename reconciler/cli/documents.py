@@ -1,0 +1,284 @@
+"""The JSON and YAML forms of everything that a command shows.
+
+Programs are built on them, so they only ever grow: a key keeps its name and its meaning.
+``docs/reference/output.md`` describes them. Sizes are bytes, instants RFC 3339 in UTC, what is not
+known is null.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import yaml
+
+from reconciler.cli.conditions import conditions
+from reconciler.model.observed import ObservedHost
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from reconciler.cli.picture import Picture
+    from reconciler.journal.records import Event
+    from reconciler.model.desired import DesiredHost, DesiredPool
+    from reconciler.model.names import GuestName
+    from reconciler.model.plan import Change
+
+API_VERSION = "domops/v1"
+
+Document = None | bool | int | float | str | list["Document"] | dict[str, "Document"]
+"""What JSON can say."""
+
+
+def as_json(document: Document) -> str:
+    """``document`` as indented JSON that ends in a newline."""
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def as_yaml(document: Document) -> str:
+    """``document`` as YAML, keys in the order of the reference."""
+    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
+
+
+def _instant(when: datetime | None) -> str | None:
+    """An instant as every language reads it."""
+    if when is None:
+        return None
+    return when.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def of_plan(picture: Picture) -> Document:
+    """What ``domops plan`` shows."""
+    return {
+        **_head("Plan", picture),
+        "steps": len(picture.plan.steps),
+        "changes": [{"guest": change.guest, **_change(change)} for change in picture.changes()],
+        "held": [
+            {
+                "planId": held.plan_id,
+                "pool": held.pool,
+                "guests": list(held.guests),
+                "message": held.message,
+            }
+            for held in picture.plan.held
+        ],
+        "foreign": [
+            {"host": found.host, "name": found.name, "message": found.message}
+            for found in picture.plan.foreign
+        ],
+        "hosts": [_answer(name, picture) for name in sorted(picture.world.hosts)],
+        "wakeAt": _instant(picture.plan.wake_at),
+    }
+
+
+def of_diff(names: Iterable[GuestName], picture: Picture) -> Document:
+    """What ``domops diff`` shows: only guests that differ."""
+    return {
+        **_head("Diff", picture),
+        "guests": [
+            {
+                "name": name,
+                "host": picture.plan.statuses[name].host,
+                "changes": [_change(change) for change in picture.plan.statuses[name].changes],
+            }
+            for name in names
+            if picture.plan.statuses[name].changes
+        ],
+    }
+
+
+def of_guests(names: Iterable[GuestName], picture: Picture) -> Document:
+    """What ``domops get guests`` and ``describe guest`` show."""
+    return {
+        **_head("GuestList", picture),
+        "items": [_guest(name, picture) for name in names],
+    }
+
+
+def of_hosts(picture: Picture) -> Document:
+    """What ``domops get hosts`` shows."""
+    return {
+        **_head("HostList", picture),
+        "items": [
+            {**_host(picture.world.hosts[name]), **_answer(name, picture)}
+            for name in sorted(picture.world.hosts)
+        ],
+    }
+
+
+def of_pools(picture: Picture) -> Document:
+    """What ``domops get pools`` shows."""
+    return {
+        **_head("PoolList", picture),
+        "items": [
+            {
+                **_pool(picture.world.pools[name]),
+                "hosts": hosts,
+                "hostsAnswered": answered,
+                "guests": sum(guest.pool == name for guest in picture.world.guests.values()),
+                "held": [held.plan_id for held in picture.plan.held if held.pool == name],
+            }
+            for name, answered, hosts in picture.pools()
+        ],
+    }
+
+
+def of_events(events: Sequence[Event]) -> Document:
+    """What ``domops events`` shows, oldest first."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "EventList",
+        "items": [
+            {
+                "at": _instant(event.at),
+                "kind": event.kind.value,
+                "guest": event.guest,
+                "host": event.host,
+                "text": event.text,
+                "commit": event.commit,
+                "where": event.where,
+            }
+            for event in sorted(events, key=lambda event: event.at)
+        ],
+    }
+
+
+def _head(kind: str, picture: Picture) -> dict[str, Document]:
+    """What every document about a picture opens with."""
+    commit = picture.world.commit
+    return {
+        "apiVersion": API_VERSION,
+        "kind": kind,
+        "source": picture.source,
+        "commit": {
+            "sha": commit.sha,
+            "author": commit.author,
+            "committedAt": _instant(commit.committed_at),
+            "subject": commit.subject,
+        },
+        "problems": list(picture.problems),
+    }
+
+
+def _change(change: Change) -> dict[str, Document]:
+    """One change; ``field`` is the manifest's own name for it."""
+    return {
+        "field": change.field,
+        "before": change.before,
+        "after": change.after,
+        "label": change.label.value,
+        "fate": change.fate.value,
+        "reason": change.reason.value if change.reason else None,
+        "message": change.message,
+        "until": _instant(change.until),
+        "planId": change.plan_id,
+        "where": str(change.origin) if change.origin else None,
+    }
+
+
+def _guest(name: GuestName, picture: Picture) -> Document:
+    """One guest: wanted, seen, and the conditions between the two."""
+    status = picture.plan.statuses[name]
+    wanted, found = picture.world.guests.get(name), picture.seen(name)
+    seen_at = found[0].answered_at if found else None
+    return {
+        "name": name,
+        "host": status.host,
+        "pool": wanted.pool if wanted else None,
+        "type": status.type,
+        "state": status.state,
+        "synced": {"stored": status.stored.value, "live": status.live.value},
+        "healthy": status.healthy.value,
+        "operation": status.operation,
+        "phase": status.phase,
+        "where": str(wanted.origin) if wanted else None,
+        "labels": dict(wanted.labels) if wanted else {},
+        "seen": _seen(name, picture),
+        "changes": [_change(change) for change in status.changes],
+        "conditions": [
+            {
+                "type": one.type.value,
+                "status": one.status.value,
+                "reason": one.reason.value,
+                "message": one.message,
+                "at": _instant(one.since),
+            }
+            for one in conditions(status, seen_at=seen_at)
+        ],
+    }
+
+
+def _seen(name: GuestName, picture: Picture) -> Document:
+    """The guest as its host told of it, or null."""
+    found = picture.seen(name)
+    if found is None:
+        return None
+    host, guest = found
+    definition = guest.live or guest.stored
+    mark = guest.mark
+    return {
+        "at": _instant(host.answered_at),
+        "uuid": str(guest.uuid),
+        "state": guest.state.value,
+        "reason": guest.reason.value,
+        "since": _instant(guest.state_since),
+        "cpus": definition.vcpus.count if definition else None,
+        "memoryBytes": definition.memory.size_kib * 1024 if definition else None,
+        "diskBytes": dict(sorted(guest.disk_sizes.items())),
+        "autostart": guest.autostart,
+        "mark": {
+            "phase": mark.phase.value,
+            "generation": mark.generation,
+            "commit": mark.commit,
+            "protected": mark.protected,
+            "trashUntil": _instant(mark.trash.until) if mark.trash else None,
+        }
+        if mark
+        else None,
+    }
+
+
+def _host(host: DesiredHost) -> dict[str, Document]:
+    """One host as its manifest has it."""
+    return {
+        "name": host.name,
+        "uri": host.uri,
+        "pool": host.pool,
+        "role": host.role.value,
+        "state": host.state.value,
+        "where": str(host.origin),
+    }
+
+
+def _answer(name: str, picture: Picture) -> dict[str, Document]:
+    """What came back from a host, or why nothing did."""
+    for host in picture.observed.hosts.values():
+        if host.name != name:
+            continue
+        if isinstance(host, ObservedHost):
+            return {
+                "name": name,
+                "answered": True,
+                "at": _instant(host.answered_at),
+                "why": None,
+                "uuid": str(host.uuid),
+                "type": host.domain_type.value,
+                "cpus": host.cpus,
+                "memoryBytes": host.memory_kib * 1024,
+                "freeMemoryBytes": host.free_memory_kib * 1024,
+                "guests": len(host.guests),
+            }
+        return {"name": name, "answered": False, "at": _instant(host.since), "why": host.why}
+    return {"name": name, "answered": False, "at": None, "why": "not asked"}
+
+
+def _pool(pool: DesiredPool) -> dict[str, Document]:
+    """One pool as its manifest has it."""
+    return {
+        "name": pool.name,
+        "mode": pool.mode.value,
+        "budget": {"deletions": pool.budget.deletions, "percent": pool.budget.percent},
+        "trashKeepSeconds": pool.trash_keep_s,
+        "where": str(pool.origin),
+    }

@@ -1,0 +1,65 @@
+"""Examples for every command: `--help` and the reference show them, a test runs them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """A line to type, and what it is good for."""
+
+    line: str
+    says: str
+
+
+EXAMPLES: dict[str, tuple[Example, ...]] = {
+    "init": (Example(line="domops init ./vms", says="begin a repository of manifests in ./vms"),),
+    "validate": (
+        Example(line="domops validate", says="check the manifests of this folder"),
+        Example(line="domops validate --rev main -o github", says="check a branch, in a CI job"),
+    ),
+    "plan": (
+        Example(line="domops plan", says="what would the commit in force change?"),
+        Example(line="domops plan --from .", says="and what would this folder?"),
+        Example(line="domops --repo /srv/vms.git plan -o json", says="the same, for a program"),
+    ),
+    "apply": (
+        Example(line="domops apply", says="show the plan, ask, carry it out"),
+        Example(line="domops apply --yes", says="without asking, for scripts"),
+    ),
+    "run": (
+        Example(line="domops run", says="keep the hosts as the commits want them"),
+        Example(
+            line="domops run --config /etc/domops/domops.toml", says="as a service would start it"
+        ),
+    ),
+    "get": (
+        Example(line="domops get guests", says="the fleet, a line a guest"),
+        Example(line="domops get hosts -o wide", says="the hosts, with all there is"),
+        Example(line="domops get pools -o yaml", says="the pools, for a program"),
+    ),
+    "describe": (Example(line="domops describe guest lists", says="everything about one guest"),),
+    "diff": (
+        Example(line="domops diff", says="every field that differs, of every guest"),
+        Example(line="domops diff lists", says="of one guest"),
+    ),
+    "events": (
+        Example(line="domops events", says="what happened last"),
+        Example(line="domops events lists -n 100", says="the last 100 events of one guest"),
+    ),
+    "approve": (
+        Example(line="domops approve 5d1c-90ab", says="let the held changes of that plan through"),
+    ),
+    "schema": (
+        Example(line="domops schema", says="the schema of all kinds, for an editor"),
+        Example(line="domops schema ./schemas", says="one file a kind"),
+    ),
+}
+
+
+def epilog(command: str) -> str:
+    """The examples of ``command`` as the end of its help."""
+    lines = [f"{one.line}   # {one.says}" for one in EXAMPLES[command]]
+    # Typer joins lines and keeps paragraphs apart, so each example is a paragraph.
+    return "\n\n".join(["Examples:", *lines])

@@ -1,0 +1,109 @@
+"""Progress of an apply: a moving line for each step under way, one that stays for each that ended.
+
+Off a terminal nothing moves: there is one line when a step ends, and none before.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+
+from reconciler.cli import words
+from reconciler.journal.records import EventKind
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from reconciler.cli.terminal import Terminal
+    from reconciler.journal.records import Event
+    from reconciler.model.names import GuestName
+
+_STAYS = frozenset(
+    {
+        EventKind.STEP_ENDED,
+        EventKind.HOST_SILENT,
+        EventKind.HOST_BACK,
+        EventKind.COMMIT_REFUSED,
+        EventKind.SOURCE_FAILED,
+    }
+)
+
+
+class Progress:
+    """Told of events from any thread; draws from one."""
+
+    def __init__(self, screen: Terminal) -> None:
+        self._screen = screen
+        self._under_way: dict[GuestName, Event] = {}
+        self._lock = threading.Lock()
+        self._live: Live | None = None
+        if screen.colours:
+            console = Console(file=screen.stream, force_terminal=True, width=screen.width)
+            self._live = Live(console=console, get_renderable=self._moving, transient=True)
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def tell(self, event: Event) -> None:
+        """Something happened."""
+        with self._lock:
+            if event.kind is EventKind.STEP_BEGUN and event.guest is not None:
+                self._under_way[event.guest] = event
+                return
+            if event.kind is EventKind.STEP_ENDED and event.guest is not None:
+                self._under_way.pop(event.guest, None)
+        if event.kind in _STAYS:
+            self._put(event)
+
+    def begun(self) -> list[str]:
+        """What has begun and is not known to have ended."""
+        with self._lock:
+            return [f"{name} ({event.text})" for name, event in sorted(self._under_way.items())]
+
+    def _put(self, event: Event) -> None:
+        """One line that stays."""
+        page = self._screen.page()
+        line = Text.assemble(
+            page.text(event.at.astimezone(page.zone).strftime("%H:%M:%S"), "dim"),
+            "  ",
+            page.text(event.guest or event.host or "", "bold"),
+            "  " if event.guest or event.host else "",
+            page.text(event.text),
+        )
+        if self._live is not None:
+            self._live.console.print(line, soft_wrap=True, highlight=False)
+        else:
+            self._screen.show([line])
+
+    def _moving(self) -> Group:
+        """The steps under way, each with its age."""
+        page = self._screen.page()
+        with self._lock:
+            events = sorted(self._under_way.items())
+        return Group(
+            *(
+                Text.assemble(
+                    page.text(f"{name}  ", "bold"),
+                    page.text(event.text),
+                    page.text(
+                        f"  for {words.duration((page.now - event.at).total_seconds())}", "dim"
+                    ),
+                )
+                for name, event in events
+            )
+        )

@@ -1,0 +1,222 @@
+"""Render the lists of ``domops get``: guests, hosts and pools, a line each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reconciler.cli import words
+from reconciler.cli.page import columns
+from reconciler.model.observed import ObservedHost, SilentHost
+from reconciler.model.plan import Fate, Health, Label, Reason, Sync
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.text import Text
+
+    from reconciler.cli.page import Page
+    from reconciler.cli.picture import Picture
+    from reconciler.model.desired import DesiredHost
+    from reconciler.model.plan import GuestStatus
+
+NOTHING = "\N{EN DASH}"
+SHORT_SHA = 7
+
+
+def _table(
+    head: Sequence[str], rows: Sequence[Sequence[tuple[str, str]]], page: Page
+) -> list[Text]:
+    """A head line and the rows; a cell is its words and their style."""
+    return columns(
+        [
+            [page.text(word, "bold") for word in head],
+            *([page.text(word or NOTHING, style) for word, style in row] for row in rows),
+        ],
+        page,
+    )
+
+
+def render_guests(picture: Picture, page: Page, *, wide: bool) -> list[Text]:
+    """Every guest of the desired world, and every one of ours that the hosts still have."""
+    head = ["NAME", "HOST", "TYPE", "STATE", "SYNCED", "HEALTHY", "OPERATION"]
+    if wide:
+        head[3:3] = ["CPUS", "MEMORY", "PHASE", "COMMIT"]
+        head.append("MANIFEST")
+    rows = []
+    for name in sorted(picture.plan.statuses):
+        status = picture.plan.statuses[name]
+        row = [
+            (name, "bold"),
+            (_home(status, picture), ""),
+            (status.type, ""),
+            (_state(status), ""),
+            _synced(status, picture, page),
+            _healthy(status),
+            (status.operation or "", ""),
+        ]
+        if wide:
+            row[3:3] = _measures(status, picture)
+            guest = picture.world.guests.get(name)
+            row.append((str(guest.origin) if guest else "", ""))
+        rows.append(row)
+    if not rows:
+        return [page.text("No guests: the commit asks for none, and none of ours is on the hosts.")]
+    return _table(head, rows, page)
+
+
+def _home(status: GuestStatus, picture: Picture) -> str:
+    """The guest's host; in parentheses if that does not answer."""
+    if status.host is None:
+        return ""
+    silent = isinstance(picture.observed.hosts.get(status.host), SilentHost)
+    return f"({status.host})" if silent else status.host
+
+
+def _state(status: GuestStatus) -> str:
+    """The state, and the phase where it is not the ordinary one."""
+    if status.phase in (None, "ready", status.state):
+        return status.state
+    return f"{status.state} ({status.phase})"
+
+
+def _measures(status: GuestStatus, picture: Picture) -> list[tuple[str, str]]:
+    """CPUs, memory, phase and commit as they are on the host."""
+    found = picture.seen(status.guest)
+    if found is None:
+        return [("", ""), ("", ""), (status.phase or "", ""), ("", "")]
+    _, guest = found
+    definition = guest.live or guest.stored
+    return [
+        (str(definition.vcpus.count) if definition else "", ""),
+        (words.size(definition.memory.size_kib * words.KIB) if definition else "", ""),
+        (status.phase or "", ""),
+        (guest.mark.commit[:SHORT_SHA] if guest.mark else "", ""),
+    ]
+
+
+def _synced(status: GuestStatus, picture: Picture, page: Page) -> tuple[str, str]:
+    """Whether both definitions are as wanted; if not, which fields, and what stands in the way."""
+    host = picture.observed.hosts.get(status.host) if status.host else None
+    if isinstance(host, SilentHost):
+        since = f" {words.duration((page.now - host.since).total_seconds())}" if host.since else ""
+        return f"host silent{since}", "yellow"
+    if not status.changes:
+        if Sync.UNKNOWN in (status.stored, status.live):
+            return "unknown", "yellow"
+        if Sync.NO in (status.stored, status.live):
+            return "no", "yellow"
+        return "yes", "green"
+    parts = []
+    restart = [change for change in status.changes if change.reason is Reason.NEEDS_RESTART]
+    if restart:
+        parts.append("restart pending")
+    rest = [change for change in status.changes if change not in restart]
+    kinds = {
+        Fate.NOW: "drift" if _as_marked(status, picture) else "pending",
+        Fate.RUNNING: "pending",
+        Fate.WAITING: "waiting",
+        Fate.HELD: "held",
+        Fate.REFUSED: "refused",
+    }
+    for fate, kind in kinds.items():
+        fields = [
+            words.field(change.field) or change.label.value
+            for change in rest
+            if change.fate is fate and change.label is not Label.STATE
+        ]
+        if fields:
+            parts.append(f"{kind}: {', '.join(dict.fromkeys(fields))}")
+    if not parts:
+        return "yes", "green"
+    return "; ".join(dict.fromkeys(parts)), "yellow"
+
+
+def _as_marked(status: GuestStatus, picture: Picture) -> bool:
+    """Whether the guest's last applied intent is the present one, so that a difference is drift."""
+    wanted, found = picture.world.guests.get(status.guest), picture.seen(status.guest)
+    if wanted is None or found is None or found[1].mark is None:
+        return False
+    return found[1].mark.intent == wanted.intent
+
+
+def _healthy(status: GuestStatus) -> tuple[str, str]:
+    """Is it up, if it shall be."""
+    match status.healthy:
+        case Health.YES:
+            return "yes", "green"
+        case Health.NO:
+            return "NO", "bold red"
+        case Health.UNKNOWN:
+            return "", ""
+
+
+def render_hosts(picture: Picture, page: Page, *, wide: bool) -> list[Text]:
+    """Every host of the desired world, with its answer."""
+    head = ["NAME", "POOL", "STATE", "ANSWERED", "GUESTS", "CPUS", "MEMORY", "FREE"]
+    if wide:
+        head += ["TYPE", "UUID", "URI", "MANIFEST"]
+    rows = [
+        _host_row(picture.world.hosts[name], picture, page, wide=wide)
+        for name in sorted(picture.world.hosts)
+    ]
+    if not rows:
+        return [page.text("No hosts: the commit has no manifest of kind Host.")]
+    return _table(head, rows, page)
+
+
+def _host_row(
+    host: DesiredHost, picture: Picture, page: Page, *, wide: bool
+) -> list[tuple[str, str]]:
+    """One host: what it has if it answered, why nothing is known if it did not."""
+    start = [(host.name, "bold"), (host.pool, ""), (host.state.value, "")]
+    found = picture.observed.hosts.get(host.name)
+    if isinstance(found, ObservedHost):
+        ours = sum(
+            guest.mark is not None and guest.mark.owner == picture.world.repository
+            for guest in found.guests.values()
+        )
+        others = len(found.guests) - ours
+        row = [
+            *start,
+            (words.ago(found.answered_at, page), "green"),
+            (f"{ours} (+{others} not ours)" if others else str(ours), ""),
+            (str(found.cpus), ""),
+            (words.size(found.memory_kib * words.KIB), ""),
+            (words.size(found.free_memory_kib * words.KIB), ""),
+        ]
+        if wide:
+            row += [(found.domain_type.value, ""), (str(found.uuid), "")]
+    else:
+        why = f"no: {found.why}" if isinstance(found, SilentHost) else "not asked"
+        row = [*start, (why, "bold yellow"), *[("", "")] * 4]
+        if wide:
+            row += [("", ""), (str(host.uuid or ""), "")]
+    if wide:
+        row += [(host.uri, ""), (str(host.origin), "")]
+    return row
+
+
+def render_pools(picture: Picture, page: Page, *, wide: bool) -> list[Text]:
+    """Every pool, with its mode, how much of it answered, and what it holds back."""
+    head = ["NAME", "MODE", "HOSTS", "GUESTS", "DELETIONS A DAY", "TRASH KEPT", "HELD"]
+    if wide:
+        head.append("MANIFEST")
+    rows = []
+    for name, answered, hosts in picture.pools():
+        pool = picture.world.pools[name]
+        held = [held for held in picture.plan.held if held.pool == name]
+        row = [
+            (name, "bold"),
+            (pool.mode.value, ""),
+            (f"{answered} of {hosts} answered", "green" if answered == hosts else "yellow"),
+            (str(sum(guest.pool == name for guest in picture.world.guests.values())), ""),
+            (f"{pool.budget.deletions} or {pool.budget.percent} %", ""),
+            (words.duration(pool.trash_keep_s), ""),
+            ("; ".join(f"{one.plan_id}: {words.listed(one.guests, most=3)}" for one in held), ""),
+        ]
+        if wide:
+            row.append((str(pool.origin), ""))
+        rows.append(row)
+    if not rows:
+        return [page.text("No pools: the commit has no manifest of kind Pool.")]
+    return _table(head, rows, page)

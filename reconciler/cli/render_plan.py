@@ -1,0 +1,258 @@
+"""Render a plan: what happens now, what waits until when, what is held or refused, and what to do.
+
+The text is the same for ``plan`` and ``apply``, and reads without colours.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from reconciler.cli import words
+from reconciler.cli.page import columns, paragraph
+from reconciler.cli.picture import RANK
+from reconciler.model.desired import PoolMode
+from reconciler.model.plan import Fate, Label, Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from reconciler.cli.page import Page
+    from reconciler.cli.picture import Picture
+    from reconciler.model.names import GuestName
+    from reconciler.model.plan import Change
+
+SHORT_SHA = 7
+LONGEST_VALUE = 32
+"""On a page with an edge a longer value is cut; ``describe`` and ``-o json`` have it whole."""
+
+_LABEL_STYLE = {
+    Label.LIVE: "green",
+    Label.RESTART: "yellow",
+    Label.OFFLINE: "green",
+    Label.CREATE: "green",
+    Label.DELETE: "red",
+    Label.HEAL: "cyan",
+    Label.STATE: "yellow",
+    Label.REFUSED: "bold red",
+    Label.NONE: "",
+}
+
+
+def render_plan(picture: Picture, page: Page) -> list[Text]:
+    """The whole preview, as ``domops plan`` shows it."""
+    changes = picture.changes()
+    lines = [*render_header(picture, page), Text()]
+    if changes:
+        lines += [*render_changes(changes, page), Text()]
+    lines += _foreign(picture, page)
+    lines += paragraph(page.text(summary(picture, page)), page)
+    for sentence in next_acts(picture):
+        lines += paragraph(page.text(sentence), page)
+    return lines
+
+
+def render_header(picture: Picture, page: Page) -> list[Text]:
+    """Which commit is planned, and who answered; then each thing that makes the plan less sure."""
+    commit = picture.world.commit
+    title = Text()
+    title.append(page.letters(picture.source), style="bold")
+    if commit.sha.startswith("folder:"):
+        title.append(page.letters(" (a folder, not committed)"))
+    else:
+        title.append(f" @ {commit.sha[:SHORT_SHA]}", style="yellow")
+        subject, author = commit.subject, commit.author
+        title.append(
+            page.letters(f' "{subject}" ({author}, {words.ago(commit.committed_at, page)})')
+        )
+    answers = [page.text(_answered(*pool)) for pool in picture.pools()]
+    lines = [title]
+    if len(answers) == 1 and _fits(title, answers[0], page):
+        lines = [Text.assemble(title, "   ", answers[0])]
+    else:
+        lines += [Text.assemble("  ", answer) for answer in answers]
+    for host in picture.silent():
+        since = (
+            f" for {words.duration((page.now - host.since).total_seconds())}" if host.since else ""
+        )
+        lines += paragraph(
+            Text.assemble(
+                page.text(f"{host.name} silent{since}", "bold yellow"),
+                page.text(f": {host.why}. Nothing on it is known, so nothing there is touched."),
+            ),
+            page,
+            indent=2,
+        )
+    for problem in picture.problems:
+        lines += paragraph(
+            Text.assemble(page.text("not in force", "bold red"), page.text(f": {problem}")),
+            page,
+            indent=2,
+        )
+    return lines
+
+
+def _answered(pool: str, answered: int, hosts: int) -> str:
+    """How much of a pool was heard."""
+    heard = words.counted(hosts, "host") if answered == hosts else f"{answered} of {hosts} hosts"
+    return f"pool {pool}: {heard} answered"
+
+
+def _fits(left: Text, right: Text, page: Page) -> bool:
+    """Whether both stand on one line."""
+    return page.width is None or left.cell_len + 3 + right.cell_len <= page.width
+
+
+def render_changes(changes: Sequence[Change], page: Page) -> list[Text]:
+    """One line a change: guest, field from → to, what it costs, what becomes of it."""
+    groups: dict[GuestName, list[Change]] = {}
+    for change in changes:
+        groups.setdefault(change.guest, []).append(change)
+    rows: list[list[Text]] = []
+    for _, group in sorted(groups.items(), key=lambda item: (_rank(item[1]), item[0])):
+        rows += _rows_of_guest(sorted(group, key=lambda change: RANK[change.fate]), page)
+    return columns(rows, page, indent=2)
+
+
+def _rank(group: Sequence[Change]) -> int:
+    """A guest stands where the first of its changes stands."""
+    return min(RANK[change.fate] for change in group)
+
+
+def _rows_of_guest(group: Sequence[Change], page: Page) -> list[list[Text]]:
+    """The rows of one guest: its name once, its fields under one another."""
+    names = [words.field(change.field) for change in group]
+    longest = max(len(name) for name in names)
+    rows = []
+    for place, (change, name) in enumerate(zip(group, names, strict=True)):
+        what = page.text(name)
+        if name:
+            what.append(" " * (longest - len(name) + 1))
+        what.append_text(page.text(values(change, page)))
+        rows.append(
+            [
+                page.text(change.guest if place == 0 else "", "bold"),
+                what,
+                verdict(change, page),
+                page.text(remark(change, page)),
+            ]
+        )
+    return rows
+
+
+def values(change: Change, page: Page) -> str:
+    """From → to; of a change of the whole guest only what is done."""
+    before, after = (_short(value, page) for value in (change.before, change.after))
+    if before and after:
+        return f"{before} → {after}"
+    if not change.field:
+        left_alone = "left alone" if change.label is Label.STATE else change.label.value
+        return after or before or left_alone
+    return f"{before} → none" if before else after
+
+
+def _short(value: str, page: Page) -> str:
+    """``value``, cut where it would push everything else off the page."""
+    if page.width is None or len(value) <= LONGEST_VALUE:
+        return value
+    return f"{value[: LONGEST_VALUE - 1]}…"
+
+
+def verdict(change: Change, page: Page) -> Text:
+    """What the change costs, or in capitals that a person is needed."""
+    if change.fate is Fate.HELD:
+        return page.text("HELD", "bold magenta")
+    if change.fate is Fate.REFUSED:
+        return page.text("REFUSED", "bold red")
+    return page.text(change.label.value, _LABEL_STYLE[change.label])
+
+
+def remark(change: Change, page: Page) -> str:
+    """What becomes of the change and why, in a few words."""
+    said = change.message
+    match change.fate:
+        case Fate.NOW:
+            return f"({said})" if said else ""
+        case Fate.RUNNING:
+            return f"under way: {said}" if said else "under way"
+        case Fate.WAITING:
+            waits = f"waits until {words.clock(change.until, page)}" if change.until else "waits"
+            return f"{waits}: {said}" if said else waits
+        case Fate.HELD | Fate.REFUSED:
+            return said or (change.reason.value if change.reason else "")
+
+
+def summary(picture: Picture, page: Page) -> str:
+    """How many changes happen now, later, and not at all."""
+    changes = picture.changes()
+    unknown = sum(status.state == "unknown" for status in picture.plan.statuses.values())
+    if not changes:
+        guests = words.counted(len(picture.plan.statuses) - unknown, "guest")
+        if not unknown:
+            return f"Nothing to do: {guests} as the commit wants {_it(picture)}."
+        return f"Nothing to do for {guests}; {words.counted(unknown, 'guest')} unknown."
+    parts = []
+    now = [change for change in changes if change.fate is Fate.NOW]
+    parts.append(f"{words.counted(len(now), 'change')} now" if now else "nothing now")
+    running = sum(change.fate is Fate.RUNNING for change in changes)
+    if running:
+        parts.append(f"{running} under way")
+    waiting = [change for change in changes if change.fate is Fate.WAITING]
+    instants = sorted({change.until for change in waiting if change.until})
+    for instant in instants:
+        number = sum(change.until == instant for change in waiting)
+        parts.append(f"{number} at {words.clock(instant, page)}")
+    endless = sum(change.until is None for change in waiting)
+    if endless:
+        parts.append(f"{endless} waiting")
+    for fate, word in ((Fate.HELD, "held"), (Fate.REFUSED, "refused")):
+        number = sum(change.fate is fate for change in changes)
+        if number:
+            parts.append(f"{number} {word}")
+    if unknown:
+        parts.append(f"{words.counted(unknown, 'guest')} unknown")
+    sentence = ", ".join(parts)
+    return f"{sentence[0].upper()}{sentence[1:]}."
+
+
+def _it(picture: Picture) -> str:
+    """The pronoun of one guest or of several."""
+    return "it" if len(picture.plan.statuses) == 1 else "them"
+
+
+def next_acts(picture: Picture) -> list[str]:
+    """What a person can do about what is held, and what becomes of what is deleted."""
+    changes = picture.changes()
+    sentences = [
+        f"To let the held changes of pool {held.pool} through: domops approve {held.plan_id}, "
+        f'or commit with "Domops-Approve: {held.plan_id}".'
+        for held in picture.plan.held
+    ]
+    warned = {change.guest for change in changes if change.reason is Reason.WARN_MODE}
+    pools = [name for name, pool in picture.world.pools.items() if pool.mode is PoolMode.WARN]
+    if warned:
+        which = f"pool {pools[0]} is" if len(pools) == 1 else f"pools {words.listed(pools)} are"
+        sentences.append(
+            f"{which[0].upper()}{which[1:]} in mode warn: domops run only shows changes there; "
+            "domops apply asks and makes them."
+        )
+    if any(change.label is Label.DELETE and change.fate is not Fate.REFUSED for change in changes):
+        keeps = {pool.trash_keep_s for pool in picture.world.pools.values()}
+        kept = f" for {words.duration(min(keeps))}" if len(keeps) == 1 else ""
+        sentences.append(
+            f"Deleted guests stay in the trash{kept} with all their disks; "
+            "git revert brings them back."
+        )
+    return sentences
+
+
+def _foreign(picture: Picture, page: Page) -> list[Text]:
+    """Domains that look like ours and are not."""
+    if not picture.plan.foreign:
+        return []
+    rows = [
+        [page.text(found.host), page.text(found.name, "bold"), page.text(found.message)]
+        for found in picture.plan.foreign
+    ]
+    return [page.text("Not ours, and left alone:"), *columns(rows, page, indent=2), Text()]

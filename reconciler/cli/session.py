@@ -1,0 +1,82 @@
+"""What the commands ask of the rest of the house; ``opening`` answers with the real one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from reconciler.cli.options import Where
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from reconciler.cli.picture import Picture
+    from reconciler.journal.records import Event
+    from reconciler.model.names import GuestName, PlanId
+    from reconciler.model.plan import PlannedStep
+
+
+class Session(Protocol):
+    """One repository, its hosts, and one state directory, for as long as a command runs."""
+
+    def look(self, *, enforce: bool = False) -> Picture:
+        """Read the commit, ask the hosts, plan to the fixpoint; make no writing call.
+
+        ``enforce`` plans as ``apply`` would: steps of a pool in mode warn are let through.
+        """
+        ...
+
+    def events(self, *, limit: int, guest: GuestName | None) -> tuple[Event, ...]:
+        """The newest ``limit`` events, oldest first."""
+        ...
+
+    def approve(self, plan_id: PlanId) -> None:
+        """Let the held acts with this id through, in the name of whoever runs the command."""
+        ...
+
+    def apply(
+        self,
+        *,
+        permits: Callable[[PlannedStep], bool],
+        tell: Callable[[Event], None],
+        stop: threading.Event,
+    ) -> Picture:
+        """Carry out what the commit asks for until nothing moves any more, and look again.
+
+        A step that ``permits`` says no to is not begun. ``tell`` is called as things happen.
+        When ``stop`` is set, no further step begins; those under way are waited for.
+        """
+        ...
+
+    def run(self, stop: threading.Event) -> None:
+        """Keep the hosts as the commits want them until ``stop`` is set."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything."""
+        ...
+
+
+class Opener(Protocol):
+    """Opens a session; ``writing`` takes the lock of the state directory."""
+
+    def __call__(
+        self,
+        where: Where,
+        *,
+        writing: bool = False,
+        from_folder: Path | None = None,
+        revision: str | None = None,
+    ) -> Session:
+        """Open, or raise what is in the way as an error of ours."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doors:
+    """What a command line is started with: how sessions open, and what was said up front."""
+
+    opener: Opener
+    where: Where = field(default_factory=Where)

@@ -1,0 +1,56 @@
+"""Find every problem of a folder or a revision, without asking any host."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reconciler.errors import RefusedError
+from reconciler.manifests.parse import parse_file
+from reconciler.manifests.resolve import Resolved, is_manifest, resolve
+from reconciler.model.desired import Commit
+from reconciler.source.folder import FolderSource
+from reconciler.source.gitrepository import open_repository
+
+if TYPE_CHECKING:
+    from reconciler.cli.options import Where
+    from reconciler.source.port import CommitInfo, Source
+
+
+def problems_of_folder(folder: Path) -> Resolved:
+    """Read what lies in ``folder`` now, committed or not."""
+    if not folder.is_dir():
+        raise RefusedError(f"{folder} is no folder.")
+    source = FolderSource(folder)
+    return _read(source, source.head())
+
+
+def problems_of_revision(revision: str, where: Where) -> Resolved:
+    """Read what the repository has at ``revision``; a remote one is fetched into a passing copy."""
+    with tempfile.TemporaryDirectory(prefix="domops-") as passing:
+        source = open_repository(
+            where.repo or str(Path.cwd()),
+            ref=where.ref or "main",
+            folder=where.path or "",
+            state_directory=Path(passing),
+        )
+        source.fetch()
+        return _read(source, source.commit(revision))
+
+
+def _read(source: Source, info: CommitInfo) -> Resolved:
+    """Parse every manifest of a commit and resolve them together."""
+    tree = source.tree(info.sha)
+    wanted = {path: blob for path, blob in tree.files.items() if is_manifest(path)}
+    contents = source.read(wanted.values())
+    return resolve(
+        {path: parse_file(contents[blob]) for path, blob in wanted.items()},
+        commit=Commit(
+            sha=info.sha,
+            author=info.author_name,
+            committed_at=info.committed_at,
+            subject=info.subject,
+        ),
+        refused={path: oddity.value for path, oddity in tree.oddities.items()},
+    )
