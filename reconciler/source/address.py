@@ -199,6 +199,8 @@ def _parse_scp_like(text: str, shown: str, parts: re.Match[str]) -> RemoteAddres
         raise RefusedError(
             f"{shown!r}: an address has no blanks, backslashes or control characters"
         )
+    if parts["host"].lower() in TRANSPORTS:
+        raise RefusedError(f"{shown}: after '{parts['host']}:' a URL has two slashes")
     if "@" in parts["path"] or "@" in parts["host"]:
         raise RefusedError(f"{shown}: ssh takes no password from an address; give it a key")
     if any((parts[part] or "").startswith("-") for part in ("user", "host", "path")):

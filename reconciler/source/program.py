@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -228,19 +229,18 @@ class GitProgram:
         ]
         # GitPython adds to our environment and cannot take away from it; env(1) can.
         without = ["env", *(f"--unset={name}" for name in foreign)] if foreign else []
-        command = [*without, git.Git.GIT_PYTHON_GIT_EXECUTABLE or "git"]
-        command += ["--no-pager", *arguments]
-        try:
-            handle = door.execute(
-                command,
-                istream=given,
-                as_process=True,
-                env=environment,
-                start_new_session=True,
-                pass_fds=keep_open,
-            )
-        except git.exc.GitCommandNotFound as error:
-            raise StalledError("git is not installed here, or not on PATH: install it") from error
+        executable = shutil.which(git.Git.GIT_PYTHON_GIT_EXECUTABLE or "git")
+        if executable is None:
+            raise StalledError("git is not installed here, or not on PATH: install it")
+        command = [*without, executable, "--no-pager", *arguments]
+        handle = door.execute(
+            command,
+            istream=given,
+            as_process=True,
+            env=environment,
+            start_new_session=True,
+            pass_fds=keep_open,
+        )
         process = handle.proc
         if process is None:
             raise TransientError("git did not start")
