@@ -1,7 +1,7 @@
 """What each of libvirt's drivers can do for domops, and for each thing that it cannot, why not.
 
-The door looks here before it tries anything: what a row denies is refused before a call is made, and
-the planner finds another way (a restart) or says so. A row claims only what was seen to work.
+The door looks here before it tries anything: what a row denies is refused before a call is made,
+and the planner finds another way (a restart) or says so. A row claims only what was seen to work.
 """
 
 from __future__ import annotations

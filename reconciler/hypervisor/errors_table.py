@@ -102,6 +102,11 @@ ROWS = (
         because="a person has to bring the kernel",
     ),
     ErrorRow(
+        code=libvirt.VIR_ERR_NO_CONNECT,
+        becomes=StalledError,
+        because="the URI names a driver that this libvirt does not have",
+    ),
+    ErrorRow(
         code=libvirt.VIR_ERR_AUTH_FAILED,
         becomes=StalledError,
         because="credentials do not mend themselves",

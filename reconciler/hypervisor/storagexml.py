@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from lxml import etree
 
 from reconciler.errors import TransientError
+from reconciler.hypervisor.parsing import parse
 from reconciler.model.definition import DiskFormat
 from reconciler.model.names import LibvirtPool, VolumeName
 from reconciler.model.observed import ObservedVolume
 
-_PARSER_OPTIONS = {"resolve_entities": False, "no_network": True, "huge_tree": False}
 _UNITS = {"bytes": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 
 
@@ -46,7 +46,7 @@ def render_volume(name: VolumeName, *, capacity_bytes: int, format: DiskFormat) 
 
 def read_volume(text: str) -> VolumeText:
     """Read what libvirt says of a volume; a format that domops does not know is None."""
-    root = _root(text, "volume")
+    root = parse(text, "volume")
     found = root.find("target/format")
     try:
         disk_format = None if found is None else DiskFormat(found.get("type", ""))
@@ -66,23 +66,13 @@ def read_volume(text: str) -> VolumeText:
 
 def read_pool(text: str) -> PoolText:
     """Read what libvirt says of a pool; ``path`` is None where volumes are no files."""
-    root = _root(text, "pool")
+    root = parse(text, "pool")
     return PoolText(
         name=LibvirtPool(_text(root, "name")),
         type=root.get("type", ""),
         path=root.findtext("target/path") or None,
         available_bytes=_bytes(root, "available"),
     )
-
-
-def _root(text: str, tag: str) -> etree._Element:
-    try:
-        root = etree.fromstring(text, etree.XMLParser(**_PARSER_OPTIONS))
-    except etree.XMLSyntaxError as error:
-        raise TransientError(f"the host's <{tag}> cannot be read: {error}") from error
-    if root.tag != tag:
-        raise TransientError(f"the host gave <{root.tag}> where <{tag}> was asked for")
-    return root
 
 
 def _text(root: etree._Element, path: str) -> str:

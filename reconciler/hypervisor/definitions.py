@@ -1,0 +1,157 @@
+"""Carry out the steps that write a stored definition: define, mark, autostart."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import libvirt
+
+from reconciler.domxml import (
+    MARK_NAMESPACE,
+    MARK_PREFIX,
+    digest,
+    merge,
+    read,
+    read_mark,
+    render,
+    render_mark,
+)
+from reconciler.errors import DomopsError, RefusedError, StalledError, TransientError
+from reconciler.hypervisor.door import volume_in
+
+if TYPE_CHECKING:
+    from reconciler.hypervisor.door import Door
+    from reconciler.model.definition import GuestDefinition
+    from reconciler.model.mark import Mark
+    from reconciler.model.names import LibvirtPool, VolumeName
+    from reconciler.model.steps import DefineGuest, SetAutostart, SetMark
+
+_CONFIG = libvirt.VIR_DOMAIN_AFFECT_CONFIG
+_LIVE = libvirt.VIR_DOMAIN_AFFECT_LIVE
+
+
+def define(door: Door, step: DefineGuest) -> None:
+    """Write the stored definition in one call, if the text is still the one the plan saw.
+
+    libvirt offers no way to define only over a certain text. Reading it last of all, on the
+    connection that writes, leaves the smallest gap that can be had.
+    """
+    if step.definition.uuid != step.uuid:
+        raise RefusedError(f"{door.doing}: the definition is of another UUID")
+    paths = door.paths_for(step.definition)
+    domain = door.find_domain(step.uuid)
+    if domain is None:
+        if step.replaces is not None:
+            raise TransientError(f"{door.doing}: the domain is gone since it was looked at")
+        _require_free_name(door, step.definition)
+        _claim(door, step.definition, had=None)
+        text = render(step.definition, paths=paths)
+    else:
+        _, stored = door.stored(domain)
+        if stored == step.definition and domain.isPersistent():
+            return
+        _claim(door, step.definition, had=stored.mark)
+        old, _ = door.stored(domain)
+        if digest(old) != step.replaces:
+            raise TransientError(f"{door.doing}: the definition changed since it was looked at")
+        text = merge(old, step.definition, paths=paths)
+    told = read(text, volumes=door.volume_at).definition
+    if told != step.definition:
+        fields = _differing(told, step.definition)
+        raise RefusedError(f"{door.doing}: libvirt would not be told what was planned of {fields}")
+    door.write(door.connection.defineXMLFlags, text, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
+
+
+def _differing(told: GuestDefinition, planned: GuestDefinition) -> str:
+    return ", ".join(
+        field
+        for field in type(planned).__dataclass_fields__
+        if getattr(told, field) != getattr(planned, field)
+    )
+
+
+def set_mark(door: Door, step: SetMark) -> None:
+    """Write the mark into the stored definition, and into the running one if there is one."""
+    if step.mark.uuid != step.uuid:
+        raise RefusedError(f"{door.doing}: the mark is of another UUID")
+    domain = door.domain(step.uuid, step.guest)
+    if not domain.isPersistent():
+        raise StalledError(f"{door.doing}: {step.guest} has no stored definition")
+    scopes = [_CONFIG, _LIVE] if domain.isActive() else [_CONFIG]
+    flags = 0
+    for scope in scopes:
+        if _mark_of(domain, scope) != step.mark:
+            flags |= scope
+    if flags:
+        door.write(
+            domain.setMetadata,
+            libvirt.VIR_DOMAIN_METADATA_ELEMENT,
+            render_mark(step.mark),
+            MARK_PREFIX,
+            MARK_NAMESPACE,
+            flags,
+        )
+
+
+def set_autostart(door: Door, step: SetAutostart) -> None:
+    """Have libvirt start the guest with the host, or not."""
+    domain = door.domain(step.uuid, step.guest)
+    if bool(domain.autostart()) != step.on:
+        door.write(domain.setAutostart, int(step.on))
+
+
+def _mark_of(domain: libvirt.virDomain, scope: int) -> Mark | None:
+    try:
+        text = domain.metadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, MARK_NAMESPACE, scope)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN_METADATA:
+            return None
+        raise
+    try:
+        mark: Mark = read_mark(text)
+    except DomopsError:
+        return None  # unreadable is different from any mark: it is written over
+    return mark
+
+
+def _require_free_name(door: Door, definition: GuestDefinition) -> None:
+    """Stall if another domain has the name: libvirt would call that a failed operation."""
+    try:
+        other = door.connection.lookupByName(definition.name)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+            return
+        raise
+    raise StalledError(
+        f"{door.doing}: a domain of this name with the UUID {other.UUIDString()} is there already"
+    )
+
+
+def _claim(door: Door, definition: GuestDefinition, *, had: Mark | None) -> None:
+    """Stall if a volume that the new mark claims to be ours is there already.
+
+    # Note [Claiming a volume]
+    A mark that says "ours, not filled" is the right to remake that volume (``DiscardVolume``). It
+    must never be given for a volume that somebody else has put there, be it a file that libvirt has
+    not noticed: so the pool is refreshed, and looked at, before the mark is first written.
+    """
+    claims = _claimed(definition.mark) - _claimed(had)
+    for pool_name in sorted({pool for pool, _ in claims}):
+        pool = door.pool(pool_name)
+        door.write(pool.refresh)
+        for _, volume in sorted(claim for claim in claims if claim[0] == pool_name):
+            if volume_in(pool, volume) is not None:
+                raise StalledError(
+                    f"{door.doing}: the volume {volume!r} is in {pool_name!r} already, and an "
+                    "existing volume is never taken"
+                )
+
+
+def _claimed(mark: Mark | None) -> set[tuple[LibvirtPool, VolumeName]]:
+    if mark is None:
+        return set()
+    return {
+        (disk.pool, disk.volume)
+        for disk in mark.disks
+        if disk.ours and disk.pool is not None and disk.volume is not None
+    }

@@ -1,0 +1,210 @@
+"""A host behind libvirt: the port's implementation for QEMU, Xen and libvirt's test driver.
+
+Three connections, each opened at its first use: one observes, one operates, and one fills volumes,
+because a daemon answers only a few calls of a connection at once and a copy may take an hour. The
+test driver keeps its world inside a connection, so there all three are one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, assert_never
+
+import libvirt
+
+from reconciler.errors import RefusedError, StalledError
+from reconciler.hypervisor import definitions, devices, running, volumes
+from reconciler.hypervisor.capabilities import TABLE
+from reconciler.hypervisor.door import Door
+from reconciler.hypervisor.gate import Gate
+from reconciler.hypervisor.guests import GuestMemo, observe_guests
+from reconciler.hypervisor.link import Link
+from reconciler.hypervisor.node import ask_bridges, ask_identity, ask_networks, ask_size
+from reconciler.hypervisor.pools import observe_pools
+from reconciler.model.observed import ObservedHost
+from reconciler.model.steps import (
+    AttachDisk,
+    AttachNic,
+    ChangeMedium,
+    ChangeNic,
+    CreateVolume,
+    DefineGuest,
+    DestroyGuest,
+    DetachDisk,
+    DetachNic,
+    DiscardVolume,
+    GrowDisk,
+    GrowVolume,
+    SetAutostart,
+    SetMark,
+    SetMemory,
+    SetVcpus,
+    ShutDownGuest,
+    StartGuest,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from reconciler.hypervisor.node import Identity
+    from reconciler.model.names import HostName
+    from reconciler.model.steps import Step
+
+
+class LibvirtHost:
+    """One host, reached by its libvirt URI."""
+
+    def __init__(
+        self,
+        *,
+        name: HostName,
+        uri: str,
+        clock: Callable[[], datetime],
+        open_connection: Callable[[str], libvirt.virConnect] = libvirt.open,
+    ) -> None:
+        """Keep the address; nothing is opened before it is used.
+
+        Raises:
+            StalledError: the URI carries a password.
+
+        """
+        self._name = name
+        self._clock = clock
+        self._gate = Gate()
+        self._memo = GuestMemo()
+        self._observing = Link(uri, open_connection=open_connection)
+        if uri.startswith("test:"):
+            self._operating = self._filling = self._observing
+        else:
+            self._operating = Link(uri, open_connection=open_connection)
+            self._filling = Link(uri, open_connection=open_connection)
+        self._identities: dict[Link, tuple[libvirt.virConnect, Identity]] = {}
+
+    @property
+    def name(self) -> HostName:
+        """The name of the host's manifest."""
+        return self._name
+
+    @property
+    def writes(self) -> int:
+        """How many writing calls were made at the hypervisor since this object exists."""
+        return self._gate.writes
+
+    def observe(self) -> ObservedHost:
+        """Ask the host for everything; the answer is whole or there is none."""
+        link = self._observing
+        try:
+            with link.connection(f"looking at {self._name}") as connection:
+                identity = self._identity(link, connection)
+                size = ask_size(connection, identity.driver)
+                pools = observe_pools(connection)
+                guests = observe_guests(connection, identity.driver, pools, self._memo)
+                return ObservedHost(
+                    name=self._name,
+                    uuid=identity.uuid,
+                    answered_at=self._clock(),
+                    domain_type=identity.domain_type,
+                    guest_types=identity.guest_types,
+                    capabilities=TABLE[identity.driver].capabilities,
+                    cpus=size.cpus,
+                    memory_kib=size.memory_kib,
+                    free_memory_kib=size.free_memory_kib,
+                    pools=pools.pools,
+                    networks=ask_networks(connection),
+                    bridges=ask_bridges(connection),
+                    guests=guests,
+                )
+        except RefusedError as error:
+            raise StalledError(str(error)) from error
+
+    def carry_out(self, step: Step) -> None:
+        """Make the step's obligation true, or raise and say what was left."""
+        if step.host != self._name:
+            raise RefusedError(f"a step for {step.host} was brought to {self._name}")
+        doing = _in_words(step)
+        link = self._filling if isinstance(step, CreateVolume) else self._operating
+        with link.connection(doing) as connection:
+            door = Door(
+                host=self._name,
+                doing=doing,
+                connection=connection,
+                gate=self._gate,
+                identity=self._identity(link, connection),
+            )
+            _carry_out(door, step)
+        if isinstance(step, GrowDisk):
+            self._memo.forget_sizes(step.uuid)
+
+    def watch(self, notify: Callable[[], None]) -> None:
+        """Call ``notify`` (from any thread, without data) whenever something happened here.
+
+        Opens nothing: events come from the first observation on, which is the truth they point to.
+        """
+        self._observing.watch(notify)
+
+    def close(self) -> None:
+        """Let go of all connections; the object is not used afterwards."""
+        for link in (self._observing, self._operating, self._filling):
+            link.close()
+
+    def _identity(self, link: Link, connection: libvirt.virConnect) -> Identity:
+        """Who the host is, asked once a connection: behind a new one another host may stand."""
+        known = self._identities.get(link)
+        if known is not None and known[0] is connection:
+            return known[1]
+        identity = ask_identity(connection)
+        self._identities[link] = (connection, identity)
+        return identity
+
+
+def _in_words(step: Step) -> str:
+    """What the step does, for the beginning of a sentence about what went wrong."""
+    act = "".join(f" {char.lower()}" if char.isupper() else char for char in type(step).__name__)
+    match step:
+        case CreateVolume() | DiscardVolume() | GrowVolume():
+            act = f"{act} {step.volume!r} in {step.pool!r}"
+        case _:
+            pass
+    return f"{act.strip()} for {step.guest} on {step.host}"
+
+
+def _carry_out(door: Door, step: Step) -> None:  # noqa: C901, PLR0912 - one line a step is the clearest form
+    match step:
+        case DefineGuest():
+            definitions.define(door, step)
+        case SetMark():
+            definitions.set_mark(door, step)
+        case SetAutostart():
+            definitions.set_autostart(door, step)
+        case CreateVolume():
+            volumes.create(door, step)
+        case DiscardVolume():
+            volumes.discard(door, step)
+        case GrowVolume():
+            volumes.grow(door, step)
+        case GrowDisk():
+            devices.grow_disk(door, step)
+        case StartGuest():
+            running.start(door, step)
+        case ShutDownGuest():
+            running.shut_down(door, step)
+        case DestroyGuest():
+            running.destroy(door, step)
+        case SetVcpus():
+            running.set_vcpus(door, step)
+        case SetMemory():
+            running.set_memory(door, step)
+        case AttachDisk():
+            devices.attach_disk(door, step)
+        case DetachDisk():
+            devices.detach_disk(door, step)
+        case ChangeMedium():
+            devices.change_medium(door, step)
+        case AttachNic():
+            devices.attach_nic(door, step)
+        case DetachNic():
+            devices.detach_nic(door, step)
+        case ChangeNic():
+            devices.change_nic(door, step)
+        case _:
+            assert_never(step)
