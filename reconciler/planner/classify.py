@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from reconciler.model.definition import DomainType, VolumeSource
 from reconciler.model.desired import Autostart, GuestState, RestartWhen, VolumeDisk
@@ -60,15 +60,24 @@ from reconciler.planner.wanted import Existing, Wanted, adds_nothing, wanted
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
+    from uuid import UUID
 
     from reconciler.model.definition import GuestDefinition
     from reconciler.model.desired import DesiredGuest, DesiredWorld
     from reconciler.model.memory import Memory
+    from reconciler.model.names import GuestName, HostName, Target
     from reconciler.model.observed import ObservedHost
     from reconciler.model.operation import Operation
     from reconciler.model.policy import Policy
-    from reconciler.model.names import HostName, Target
     from reconciler.planner.match import Found
+
+
+class On(TypedDict):
+    """What every step names; spread into a step's arguments."""
+
+    host: HostName
+    guest: GuestName
+    uuid: UUID
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,10 +116,12 @@ class Case:
 
     @property
     def wants_running(self) -> bool:
+        """Whether the manifest wants it to run."""
         return self.desired.state is GuestState.RUNNING
 
     @property
     def operation(self) -> OperationKind | None:
+        """What the mark says that domops is doing to its run state."""
         return self.mark.operation.kind if self.mark.operation else None
 
 
@@ -126,7 +137,7 @@ class Move:
 Next = Move | Block | None
 
 
-def classify(  # noqa: PLR0913 - each argument is another world
+def classify(
     desired: DesiredGuest,
     found: Found,
     world: DesiredWorld,
@@ -170,11 +181,11 @@ def classify(  # noqa: PLR0913 - each argument is another world
     )
     fields = _field_changes(case)
     wishes = (*fields, *_run_state_changes(case))
-    block = None if operation else _guard(case)
+    blocked = None if operation else _guard(case)
     if operation is not None:
         wishes = tuple(_with_fate(change, Fate.RUNNING) for change in wishes)
         return Verdict(status=_status(desired, found, wishes, operation, case))
-    move: Next = block or _next(case, fields)
+    move: Next = blocked if blocked is not None else _next(case, fields)
     if isinstance(move, Block):
         if not any(change.fate is Fate.NOW for change in wishes):
             wishes = (*wishes, _change(desired, "", "", "", Label.STATE, block=move))
@@ -573,7 +584,7 @@ def _keep_running(case: Case, fields: tuple[Change, ...]) -> Next:
 
 
 def _live_step(case: Case, difference: Difference, live: GuestDefinition) -> Step | Block:
-    on = {"host": case.host.name, "guest": case.desired.name, "uuid": case.guest.uuid}
+    on = On(host=case.host.name, guest=case.desired.name, uuid=case.guest.uuid)
     match difference:
         case Difference(kind=Kind.CPU_COUNT):
             return SetVcpus(**on, count=case.wanted.definition.vcpus.count)
@@ -613,7 +624,7 @@ def _reserve(case: Case) -> int:
 # Stopping, for a manifest that says so, for a restart, and for the way into the trash.
 
 
-def stop(  # noqa: PLR0913 - each argument is another world
+def stop(
     guest: ObservedGuest,
     mark: Mark,
     host: HostName,
@@ -623,7 +634,7 @@ def stop(  # noqa: PLR0913 - each argument is another world
     kind: OperationKind = OperationKind.STOP,
 ) -> Move:
     """The next step towards off: say so in the mark, ask, and when it may be, insist."""
-    on = {"host": host, "guest": mark.guest, "uuid": guest.uuid}
+    on = On(host=host, guest=mark.guest, uuid=guest.uuid)
     if mark.operation is None or mark.operation.kind is not kind:
         marked = replace(mark, operation=operation_mark(mark, kind, now))
         return Move(step=SetMark(**on, mark=marked), changes=changes)
@@ -763,7 +774,7 @@ def _upkeep(case: Case, move: Move) -> Change:
     return _change(case.desired, "mark", "", f"brought up to date ({what})", Label.NONE)
 
 
-def _change(  # noqa: PLR0913 - a sentence has its parts
+def _change(
     guest: DesiredGuest,
     field: str,
     before: str,

@@ -90,7 +90,7 @@ def differences(
     )
 
 
-def cost(  # noqa: C901, PLR0911 - a table, one row a kind
+def cost(
     difference: Difference,
     wanted: GuestDefinition,
     live: GuestDefinition,

@@ -137,7 +137,7 @@ def _on_guest(
             return _on_live(step, guest, guest.live, host)
 
 
-def _on_live(  # noqa: PLR0911 - one way out for each kind of step is the clearest form
+def _on_live(
     step: GrowDisk
     | SetVcpus
     | SetMemory

@@ -131,7 +131,7 @@ def _mark_problem(guest: ObservedGuest, repository: UUID) -> str:
     return ""
 
 
-def _one(  # noqa: PLR0913 - the worlds travel together, each has its own type
+def _one(
     guest: DesiredGuest,
     index: _Index,
     condemned: Mapping[GuestName, Operation],
@@ -172,7 +172,7 @@ def _bound(operation: Operation) -> Unclear:
     )
 
 
-def _home(  # noqa: PLR0913 - the worlds travel together, each has its own type
+def _home(
     name: GuestName,
     copies: list[_Copy],
     condemned: Mapping[GuestName, Operation],

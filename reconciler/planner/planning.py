@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from reconciler.model.policy import Policy
 
 
-def plan(  # noqa: PLR0913 - each argument is another world
+def plan(
     desired: DesiredWorld,
     observed: ObservedWorld,
     *,
@@ -85,7 +85,7 @@ def plan(  # noqa: PLR0913 - each argument is another world
     )
 
 
-def _place(  # noqa: PLR0913 - each argument is another world
+def _place(
     missing: list[GuestName],
     desired: DesiredWorld,
     observed: ObservedWorld,
@@ -99,11 +99,10 @@ def _place(  # noqa: PLR0913 - each argument is another world
     placing = Placing(desired, observed, taken_kib=taken, memory=memory, now=now)
     verdicts: dict[GuestName, Verdict] = {}
     for name in sorted(missing):
-        operation = under_way.get(name)
-        if operation is None:
-            verdicts[name] = placing.place(desired.guests[name])
+        if name in under_way:
+            verdicts[name] = _being_made(name, under_way[name], desired.guests[name].origin)
         else:
-            verdicts[name] = _being_made(name, operation, desired.guests[name].origin)
+            verdicts[name] = placing.place(desired.guests[name])
     return verdicts
 
 

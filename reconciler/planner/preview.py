@@ -64,7 +64,7 @@ class Preview:
         return tuple(seen[key] for key in sorted(seen))
 
 
-def preview(  # noqa: PLR0913 - each argument is another world
+def preview(
     desired: DesiredWorld,
     observed: ObservedWorld,
     *,

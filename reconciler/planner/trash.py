@@ -56,7 +56,7 @@ class Dismissals:
     held: tuple[Held, ...]
 
 
-def dismiss(  # noqa: PLR0913 - each argument is another world
+def dismiss(
     orphans: Mapping[GuestName, Found],
     world: DesiredWorld,
     *,
@@ -170,7 +170,7 @@ def _keep_in_trash(found: Found, world: DesiredWorld, now: datetime) -> Verdict:
     return _verdict(found, (change,), move=move, world=world)
 
 
-def _begin(  # noqa: PLR0913 - each argument is another world
+def _begin(
     pool: PoolName | None,
     due: Mapping[GuestName, Found],
     finished: list[Mark],

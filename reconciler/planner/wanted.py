@@ -75,7 +75,7 @@ class Existing:
     mark: Mark
 
 
-def wanted(  # noqa: PLR0913 - each argument is another world
+def wanted(
     guest: DesiredGuest,
     host: ObservedHost,
     desired: DesiredWorld,
@@ -224,7 +224,7 @@ def _device(disk: VolumeDisk | CdromDisk) -> DiskDevice:
     return DiskDevice.CDROM if isinstance(disk, CdromDisk) else DiskDevice.DISK
 
 
-def _new_entry(  # noqa: PLR0913 - each argument is another world
+def _new_entry(
     disk: VolumeDisk | CdromDisk,
     guest: DesiredGuest,
     host: ObservedHost,
@@ -271,7 +271,7 @@ def _free_target(
     return Target(prefix + (next(free, None) or next(more)))
 
 
-def _old_entry(  # noqa: PLR0913 - each argument is another world
+def _old_entry(
     disk: VolumeDisk | CdromDisk,
     old: MarkedDisk,
     guest: DesiredGuest,
@@ -342,7 +342,7 @@ def _is_filled(entry: MarkedDisk, host: ObservedHost, memory: Memory) -> bool:
     return (host.name, entry.pool, entry.volume) in memory.filled
 
 
-def _devices(  # noqa: PLR0913 - each argument is another world
+def _devices(
     entries: list[MarkedDisk],
     drives: dict[Target, CdromDisk],
     stored: tuple[Disk, ...],
@@ -413,7 +413,7 @@ def _all_nics(nics: list[Nic], existing: Existing | None, owned: Owned) -> tuple
     return tuple(sorted([*foreign, *nics], key=lambda nic: nic.mac))
 
 
-def _mark(  # noqa: PLR0913 - each argument is another world
+def _mark(
     guest: DesiredGuest,
     desired: DesiredWorld,
     existing: Existing | None,
@@ -481,7 +481,7 @@ def adds_nothing(new: Mark, old: Mark) -> bool:
     return replace(new, renderer=old.renderer, intent=old.intent, commit=old.commit) == old
 
 
-def _refusal(  # noqa: PLR0913 - a sentence has its parts
+def _refusal(
     guest: DesiredGuest, field: str, before: str, after: str, reason: Reason, message: str
 ) -> Change:
     return Change(

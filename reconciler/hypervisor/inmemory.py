@@ -1,0 +1,313 @@
+"""A host that exists in memory only, built on the planner's effects.
+
+It is for speed and for staging rare worlds; it passes the contract suite of the real hosts and refuses
+what libvirt refuses, because a stand-in that accepts nonsense proves nonsense. The ``stage_*`` methods
+are the world's doing, not domops': a guest crashes, a host goes silent, somebody interferes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from threading import RLock
+from typing import TYPE_CHECKING, assert_never
+
+from reconciler.errors import RefusedError, StalledError, TransientError
+from reconciler.model.definition import VolumeSource
+from reconciler.model.observed import ObservedHost, ObservedWorld, RunState, StateReason
+from reconciler.model.steps import (
+    AttachDisk,
+    AttachNic,
+    ChangeMedium,
+    ChangeNic,
+    CreateVolume,
+    DefineGuest,
+    DestroyGuest,
+    DetachDisk,
+    DetachNic,
+    DiscardVolume,
+    GrowDisk,
+    GrowVolume,
+    SetAutostart,
+    SetMark,
+    SetMemory,
+    SetVcpus,
+    ShutDownGuest,
+    StartGuest,
+    Step,
+)
+from reconciler.planner.effects import after
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+    from uuid import UUID
+
+    from reconciler.model.definition import Disk, GuestDefinition
+    from reconciler.model.names import HostName
+    from reconciler.model.observed import Capabilities, ObservedGuest, ObservedPool
+
+
+class InMemoryHost:
+    """A ``Host`` whose world is the value that it holds."""
+
+    def __init__(self, host: ObservedHost, *, clock: Callable[[], datetime]) -> None:
+        """Begin with ``host``; ``clock`` gives the instants of answers."""
+        self._host = host
+        self._clock = clock
+        self._lock = RLock()
+        self._writes = 0
+        self._silence: str | None = None
+        self._deaf: set[UUID] = set()
+        self._stiff: set[UUID] = set()
+        self._notify: list[Callable[[], None]] = []
+
+    @property
+    def name(self) -> HostName:
+        """The name of the host's manifest."""
+        return self._host.name
+
+    @property
+    def writes(self) -> int:
+        """How many steps were carried out that had something to change."""
+        return self._writes
+
+    def observe(self) -> ObservedHost:
+        """Tell everything, or raise when staged to be silent."""
+        with self._lock:
+            if self._silence is not None:
+                raise TransientError(self._silence)
+            guests = {
+                uuid: replace(guest, state_since=None) for uuid, guest in self._host.guests.items()
+            }
+            return replace(self._host, answered_at=self._clock(), guests=guests)
+
+    def carry_out(self, step: Step) -> None:
+        """Refuse what a real host would refuse, else let the step have its effect."""
+        with self._lock:
+            if self._silence is not None:
+                raise TransientError(self._silence)
+            self._refuse(step)
+            before = self._host
+            if not self._ignored(step):
+                self._host = self._after(step)
+            if self._host is not before or self._ignored(step):
+                self._writes += 1
+        self._tell()
+
+    def watch(self, notify: Callable[[], None]) -> None:
+        """Call ``notify`` after every change."""
+        self._notify.append(notify)
+
+    def close(self) -> None:
+        """Forget the watchers."""
+        self._notify.clear()
+
+    def stage(self, change: Callable[[ObservedHost], ObservedHost]) -> None:
+        """Let the world change behind domops' back."""
+        with self._lock:
+            self._host = change(self._host)
+        self._tell()
+
+    def stage_silence(self, why: str | None) -> None:
+        """Stop answering for the reason ``why``, or answer again when it is None."""
+        self._silence = why
+
+    def stage_stop(self, uuid: UUID, reason: StateReason) -> None:
+        """Let a guest stop by itself, or by somebody's hand."""
+
+        def stopped(host: ObservedHost) -> ObservedHost:
+            guest = host.guests[uuid]
+            step = DestroyGuest(host=host.name, guest=guest.name, uuid=uuid)
+            world = after(step, ObservedWorld(hosts={host.name: host}), self._clock())
+            left = world.hosts[host.name]
+            if not isinstance(left, ObservedHost) or uuid not in left.guests:
+                return left if isinstance(left, ObservedHost) else host
+            off = replace(left.guests[uuid], state=RunState.SHUT_OFF, reason=reason)
+            return replace(left, guests={**left.guests, uuid: off})
+
+        self.stage(stopped)
+
+    def stage_deaf(self, uuid: UUID) -> None:
+        """Let a guest ignore shutdown requests from now on."""
+        self._deaf.add(uuid)
+
+    def stage_stiff(self, uuid: UUID) -> None:
+        """Let a guest's balloon not follow from now on."""
+        self._stiff.add(uuid)
+
+    def _tell(self) -> None:
+        for notify in tuple(self._notify):
+            notify()
+
+    def _after(self, step: Step) -> ObservedHost:
+        world = ObservedWorld(hosts={self._host.name: self._host})
+        changed = after(step, world, self._clock()).hosts[self._host.name]
+        return changed if isinstance(changed, ObservedHost) else self._host
+
+    def _ignored(self, step: Step) -> bool:
+        """Requests that the hypervisor takes and the guest does not follow."""
+        match step:
+            case ShutDownGuest():
+                return step.uuid in self._deaf
+            case SetMemory():
+                return step.uuid in self._stiff
+            case _:
+                return False
+
+    def _refuse(self, step: Step) -> None:
+        match step:
+            case DefineGuest():
+                self._refuse_define(step)
+            case CreateVolume() | DiscardVolume() | GrowVolume():
+                self._refuse_volume(step)
+            case StartGuest():
+                self._refuse_start(step)
+            case SetMark() | SetAutostart() | ShutDownGuest() | DestroyGuest():
+                self._guest(step.uuid)
+            case GrowDisk():
+                self._able("grow_running_disk", step)
+                size = self._guest(step.uuid).disk_sizes.get(step.target)
+                if size is None:
+                    message = f"{step.guest} has no disk {step.target}"
+                    raise StalledError(message)
+            case SetVcpus():
+                self._refuse_vcpus(step)
+            case SetMemory():
+                self._able("memory_balloon", step)
+                if step.size_kib > self._live(step.uuid).memory.maximum_kib:
+                    message = f"{step.guest}: cannot set memory higher than max memory"
+                    raise StalledError(message)
+            case AttachDisk():
+                self._able("disk_hotplug", step)
+                self._refuse_attach(step.uuid, step.disk)
+            case DetachDisk():
+                self._able("disk_hotplug", step)
+                self._live(step.uuid)
+            case ChangeMedium():
+                self._able("media_change", step)
+                self._live(step.uuid)
+            case AttachNic() | DetachNic():
+                self._able("nic_hotplug", step)
+                self._live(step.uuid)
+            case ChangeNic():
+                self._able("nic_change", step)
+                self._live(step.uuid)
+            case _:
+                assert_never(step)
+
+    def _able(self, capability: str, step: Step) -> None:
+        capabilities: Capabilities = self._host.capabilities
+        if not getattr(capabilities, capability):
+            message = f"{self._host.name} cannot do {type(step).__name__}"
+            raise RefusedError(message)
+
+    def _guest(self, uuid: UUID) -> ObservedGuest:
+        guest = self._host.guests.get(uuid)
+        if guest is None:
+            message = f"{self._host.name} has no domain {uuid}"
+            raise TransientError(message)
+        return guest
+
+    def _live(self, uuid: UUID) -> GuestDefinition:
+        guest = self._guest(uuid)
+        if guest.live is None:
+            message = f"{guest.name} is not running"
+            raise TransientError(message)
+        return guest.live
+
+    def _refuse_define(self, step: DefineGuest) -> None:
+        guest = self._host.guests.get(step.uuid)
+        if guest is not None and guest.stored == step.definition:
+            return
+        found = guest.stored_digest if guest is not None else None
+        if found != step.replaces:
+            message = f"{step.guest} was changed by somebody else since it was last seen"
+            raise TransientError(message)
+        for other in self._host.guests.values():
+            if other.uuid != step.uuid and other.name == step.definition.name:
+                message = f"another domain is named {other.name}"
+                raise StalledError(message)
+
+    def _pool(self, step: CreateVolume | DiscardVolume | GrowVolume) -> ObservedPool:
+        pool = self._host.pools.get(step.pool)
+        if pool is None or not pool.active:
+            message = f"{self._host.name} has no active storage pool {step.pool}"
+            raise StalledError(message)
+        return pool
+
+    def _refuse_volume(self, step: CreateVolume | DiscardVolume | GrowVolume) -> None:
+        pool = self._pool(step)
+        match step:
+            case CreateVolume():
+                if step.volume in pool.volumes:
+                    message = f"volume {step.pool}/{step.volume} exists already"
+                    raise StalledError(message)
+                if step.capacity_bytes > pool.available_bytes:
+                    message = f"storage pool {step.pool} is full"
+                    raise TransientError(message)
+                if step.image is not None:
+                    images = self._host.pools.get(step.image.pool)
+                    if images is None or step.image.volume not in images.volumes:
+                        message = f"image {step.image.pool}/{step.image.volume} is not there"
+                        raise StalledError(message)
+            case DiscardVolume():
+                if self._in_use(step):
+                    message = f"volume {step.pool}/{step.volume} is in use"
+                    raise StalledError(message)
+            case GrowVolume():
+                self._able("grow_stopped_volume", step)
+                if step.volume not in pool.volumes:
+                    message = f"volume {step.pool}/{step.volume} is not there"
+                    raise StalledError(message)
+            case _:
+                assert_never(step)
+
+    def _in_use(self, step: DiscardVolume) -> bool:
+        return any(
+            isinstance(disk.source, VolumeSource)
+            and (disk.source.pool, disk.source.volume) == (step.pool, step.volume)
+            for guest in self._host.guests.values()
+            for definition in (guest.stored, guest.live)
+            if definition is not None
+            for disk in definition.disks
+        )
+
+    def _refuse_start(self, step: StartGuest) -> None:
+        guest = self._guest(step.uuid)
+        if guest.active:
+            return
+        if guest.managed_save:
+            message = f"{guest.name} has a managed save"
+            raise StalledError(message)
+        if guest.stored is None:
+            message = f"{guest.name} is not defined"
+            raise TransientError(message)
+        for disk in guest.stored.disks:
+            self._refuse_missing_source(disk)
+        if guest.stored.memory.size_kib > self._host.free_memory_kib:
+            message = f"{self._host.name} has not enough memory for {guest.name}"
+            raise TransientError(message)
+
+    def _refuse_missing_source(self, disk: Disk) -> None:
+        if not isinstance(disk.source, VolumeSource):
+            return
+        pool = self._host.pools.get(disk.source.pool)
+        if pool is None or not pool.active or disk.source.volume not in pool.volumes:
+            message = f"volume {disk.source.pool}/{disk.source.volume} is not there"
+            raise StalledError(message)
+
+    def _refuse_attach(self, uuid: UUID, disk: Disk) -> None:
+        present = self._live(uuid).disk(disk.target)
+        if present is not None and present != disk:
+            message = f"target {disk.target} is in use"
+            raise StalledError(message)
+        self._refuse_missing_source(disk)
+
+    def _refuse_vcpus(self, step: SetVcpus) -> None:
+        live = self._live(step.uuid)
+        fewer = step.count < live.vcpus.count
+        if step.count != live.vcpus.count:
+            self._able("vcpu_unplug" if fewer else "vcpu_hotplug", step)
+        if step.count > live.vcpus.maximum:
+            message = f"{step.guest}: requested vcpus is greater than max allowable vcpus"
+            raise StalledError(message)
