@@ -35,13 +35,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """One manifest that is right in itself; ``index`` counts the documents of its file from 0."""
+    """One manifest that is right in itself; ``index`` counts the documents of its file from 0.
+
+    It keeps the plain values, not the model that has checked them: ten thousand guests as models
+    would be 120 MiB and a burden on every garbage collection.
+    """
 
     kind: str
     name: str
     index: int
     line: int
-    manifest: Manifest
+    value: dict[str, Value]
+
+    def read(self) -> Manifest:
+        """The manifest as its kind's model; validates once more, which always succeeds."""
+        return KINDS[self.kind].model_validate(self.value)
+
+    @property
+    def spec(self) -> Mapping[str, Value]:
+        """What is written below ``spec``."""
+        spec = self.value["spec"]
+        return spec if isinstance(spec, dict) else {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,22 +132,22 @@ def locate_in(
 class Lines(Mapping[str, int]):
     """The line of each written field of a document, found out when first asked for.
 
-    ``inherited`` are fields of the spec that a class fills in: they stand where the class is named.
+    What ``guest_class`` fills in stands where the class is named.
     """
 
-    __slots__ = ("_content", "_found", "_index", "_inherited")
+    __slots__ = ("_class", "_content", "_found", "_index")
 
-    def __init__(self, content: bytes, index: int, inherited: frozenset[str]) -> None:
+    def __init__(self, content: bytes, index: int, guest_class: Document | None) -> None:
         """Remember the text; nothing is parsed yet."""
         self._content = content
         self._index = index
-        self._inherited = inherited
+        self._class = guest_class
         self._found: dict[str, int] | None = None
 
     def _lines(self) -> dict[str, int]:
         if self._found is None:
             found = lines(root_of(self._content, self._index))
-            for name in self._inherited:
+            for name in self._class.spec if self._class is not None else ():
                 found.setdefault(f"spec.{name}", found.get("spec.class", found["spec"]))
             self._found = found
         return self._found
@@ -170,7 +184,7 @@ def _document(index: int, root: Node, value: Value) -> Document | list[Fault]:
         name=manifest.metadata.name,
         index=index,
         line=root.start_mark.line + 1,
-        manifest=manifest,
+        value=value,
     )
 
 

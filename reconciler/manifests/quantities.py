@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
+from functools import lru_cache
 from typing import Final
 
 SIZE_UNITS: Final = {
@@ -47,6 +48,7 @@ class QuantityError(ValueError):
         self.hint = hint
 
 
+@lru_cache(maxsize=4096)
 def parse_size(text: str) -> int:
     """The size in bytes that ``text`` (``2GiB``, ``20GB``) says."""
     number, unit = _split(text, _SIZE_HINT)
@@ -65,6 +67,7 @@ def parse_size(text: str) -> int:
     return int(size)
 
 
+@lru_cache(maxsize=4096)
 def parse_duration(text: str) -> int:
     """The time in seconds that ``text`` (``60s``, ``30d``) says."""
     number, unit = _split(text, _DURATION_HINT)

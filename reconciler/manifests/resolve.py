@@ -11,19 +11,22 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
+from reconciler.manifests.drafts import Flawed
 from reconciler.manifests.entries import Complaint, Entry, dangling
-from reconciler.manifests.guests import Draft, build_guest
-from reconciler.manifests.kinds import Guest, Repository
-from reconciler.manifests.parse import ParsedFile, parse_file
+from reconciler.manifests.guests import build_guest
+from reconciler.manifests.kinds import Guest, GuestClass, Repository
+from reconciler.manifests.parse import Document, ParsedFile, parse_file
 from reconciler.manifests.problems import Problem, in_order
 from reconciler.manifests.surroundings import Surroundings, SurroundingsBuilder
-from reconciler.model.desired import Commit, DesiredGuest, DesiredWorld, VolumeDisk
+from reconciler.model.desired import DesiredGuest, DesiredWorld, VolumeDisk
+from reconciler.model.names import GuestName
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from reconciler.manifests.construct import Key
-    from reconciler.model.names import GuestName, PlanId, StorageName
+    from reconciler.model.desired import Commit, DesiredStorage
+    from reconciler.model.names import PlanId
 
 REPOSITORY_FILE: Final = "domops.yaml"
 _SUFFIXES: Final = (".yaml", ".yml")
@@ -47,11 +50,20 @@ class Index:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """A guest and all that it was built from."""
+
+    entry: Entry
+    guest_class: Document | None
+    outcome: DesiredGuest | Flawed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Memo:
     """What a later `resolve` may take over; a value without meaning to anybody else."""
 
     around: Surroundings
-    drafts: Mapping[str, tuple[Entry, Entry | None, Draft]]
+    built: Mapping[str, Built]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +144,7 @@ def resolve(
         problems=problems,
         index=resolver.index(guests),
         files=len(files) + len(refused or {}),
-        memo=Memo(around=around, drafts=resolver.drafts) if repository is not None else None,
+        memo=Memo(around=around, built=resolver.built) if repository is not None else None,
     )
 
 
@@ -149,7 +161,7 @@ class _Resolver:
     problems: list[Problem] = field(default_factory=list)
     entries: dict[tuple[str, str], Entry] = field(default_factory=dict)
     suspects: frozenset[str] = frozenset()
-    drafts: dict[str, tuple[Entry, Entry | None, Draft]] = field(default_factory=dict)
+    built: dict[str, Built] = field(default_factory=dict)
 
     def gather(self, refused: Mapping[str, str]) -> None:
         """Collect documents by kind and name; a name that is taken is a problem of the later."""
@@ -166,7 +178,7 @@ class _Resolver:
             for document in file.documents:
                 entry = Entry(path=path, file=file, document=document)
                 first = self.entries.setdefault((document.kind, document.name), entry)
-                if first is not entry and document.kind != Repository.__name__:
+                if first is not entry:
                     self._complain(
                         entry,
                         ("metadata", "name"),
@@ -179,18 +191,18 @@ class _Resolver:
     def repository(self) -> UUID | None:
         """The repository's id, from the one file that may say it."""
         found = None
-        for path, file in self.files.items():
-            for document in file.documents:
-                if not isinstance(document.manifest, Repository):
-                    continue
-                entry = Entry(path=path, file=file, document=document)
-                if path != REPOSITORY_FILE:
-                    hint = f"the repository is described in {REPOSITORY_FILE} at the root, once"
-                    self._complain(entry, ("kind",), "a second Repository", hint)
-                elif found is not None:
+        for (kind, _), entry in self.entries.items():
+            if kind != Repository.__name__:
+                continue
+            if entry.path != REPOSITORY_FILE:
+                hint = f"the repository is described in {REPOSITORY_FILE} at the root, once"
+                self._complain(entry, ("kind",), "a Repository does not belong here", hint)
+                continue
+            manifest = entry.document.read()
+            if isinstance(manifest, Repository):
+                if found is not None:
                     self._complain(entry, ("kind",), "a second Repository", "keep one")
-                else:
-                    found = document.manifest.spec.id
+                found = found or manifest.spec.id
         own = self.files.get(REPOSITORY_FILE)
         if found is None and (own is None or not own.faults):
             self.problems.append(
@@ -209,64 +221,69 @@ class _Resolver:
 
     def build_guests(self, around: Surroundings) -> None:
         """Build every guest, taking over those that nothing has touched since the last time."""
-        remembered: Mapping[str, tuple[Entry, Entry | None, Draft]] = {}
+        before: Mapping[str, Built] = {}
         if self.previous is not None and self.previous.around == around:
-            remembered = self.previous.drafts
+            before = self.previous.built
         for (kind, name), entry in self.entries.items():
             if kind != Guest.__name__:
                 continue
             guest_class = self._class_of(entry)
-            before = remembered.get(name)
-            if before is not None and _same(before[0], entry) and _same(before[1], guest_class):
-                self.drafts[name] = before
-            else:
-                self.drafts[name] = (entry, guest_class, build_guest(entry, guest_class, around))
-            for complaint in self.drafts[name][2].complaints:
-                self.problems.append(entry.problem(complaint))
+            built = before.get(name)
+            if built is None or not _same(built, entry, guest_class):
+                outcome = build_guest(entry, guest_class, around)
+                built = Built(entry=entry, guest_class=guest_class, outcome=outcome)
+            self.built[name] = built
+            if isinstance(built.outcome, Flawed):
+                self.problems.extend(map(entry.problem, built.outcome.complaints))
 
-    def _class_of(self, entry: Entry) -> Entry | None:
-        manifest = entry.document.manifest
-        name = manifest.spec.class_ if isinstance(manifest, Guest) else None
-        if name is None:
+    def _class_of(self, entry: Entry) -> Document | None:
+        name = entry.document.spec.get("class")
+        if not isinstance(name, str):
             return None
-        found = self.entries.get(("GuestClass", name))
-        if found is None and name not in self.suspects:
-            classes = [of for kind, of in self.entries if kind == "GuestClass"]
-            complaint = dangling(("spec", "class"), "GuestClass", name, classes)
+        found = self.entries.get((GuestClass.__name__, name))
+        if found is not None:
+            return found.document
+        if name not in self.suspects:
+            classes = [of for kind, of in self.entries if kind == GuestClass.__name__]
+            complaint = dangling(("spec", "class"), GuestClass.__name__, name, classes)
             self.problems.append(entry.problem(complaint))
-        return found
+        return None
 
     def compare_claims(self, around: Surroundings) -> None:
         """Refuse that two guests want the same UUID, address or volume."""
-        uuids: dict[UUID, tuple[str, tuple[Key, ...]]] = {}
-        macs: dict[str, tuple[str, tuple[Key, ...]]] = {}
-        volumes: dict[object, tuple[str, tuple[Key, ...]]] = {}
-        for name, (entry, _, draft) in self.drafts.items():
-            path: tuple[Key, ...] = ("metadata", "uuid")
-            first = uuids.setdefault(draft.uuid, (name, path))
-            if first[0] != name:
-                self._taken(entry, path, f'the UUID "{draft.uuid}"', first)
-            for number, nic in draft.nics:
-                path = ("spec", "networks", number, "mac")
-                first = macs.setdefault(nic.mac, (name, path))
-                if first != (name, path):
-                    self._taken(entry, path, f'the address "{nic.mac}"', first)
-            for number, disk in draft.disks:
+        uuids: dict[UUID, Claim] = {}
+        macs: dict[str, Claim] = {}
+        volumes: dict[object, Claim] = {}
+        places = {name: _place(storage) for name, storage in around.storages.items()}
+        for name, built in self.built.items():
+            outcome = built.outcome
+            claim = (name, "", "")
+            first = uuids.setdefault(outcome.uuid, claim)
+            if first is not claim:
+                self._taken(claim, first, "uuid", f'the UUID "{outcome.uuid}"')
+            for nic in outcome.nics:
+                claim = (name, "networks", nic.name)
+                first = macs.setdefault(nic.mac, claim)
+                if first is not claim:
+                    self._taken(claim, first, "mac", f'the address "{nic.mac}"')
+            for disk in outcome.disks:
                 if isinstance(disk, VolumeDisk):
-                    path = ("spec", "disks", number, "volume")
-                    claim = (_place(around, disk.storage), disk.volume)
-                    first = volumes.setdefault(claim, (name, path))
-                    if first != (name, path):
+                    claim = (name, "disks", disk.name)
+                    place = places.get(disk.storage, disk.storage)
+                    first = volumes.setdefault((place, disk.volume), claim)
+                    if first is not claim:
                         thing = f'the volume "{disk.volume}" of storage "{disk.storage}"'
-                        self._taken(entry, path, thing, first)
+                        self._taken(claim, first, "volume", thing)
 
-    def _taken(
-        self, entry: Entry, path: tuple[Key, ...], thing: str, first: tuple[str, tuple[Key, ...]]
-    ) -> None:
-        other, there = first
-        place = self.drafts[other][0].place_of(*there)
+    def _taken(self, claim: Claim, first: Claim, field_name: str, thing: str) -> None:
+        there = self.built[first[0]].entry
+        place = there.place_of(*_path(there, first, field_name))
+        entry = self.built[claim[0]].entry
         self._complain(
-            entry, path, f'{thing} is already that of guest "{other}", {place}', f"write {path[-1]}"
+            entry,
+            _path(entry, claim, field_name),
+            f'{thing} is already that of guest "{first[0]}", {place}',
+            f"write another {field_name}",
         )
 
     def _complain(self, entry: Entry, path: tuple[Key, ...], message: str, hint: str) -> None:
@@ -275,9 +292,9 @@ class _Resolver:
     def guests(self) -> dict[GuestName, DesiredGuest]:
         """The guests that are right, by name."""
         return {
-            draft.guest.name: draft.guest
-            for _, _, draft in self.drafts.values()
-            if draft.guest is not None
+            GuestName(name): built.outcome
+            for name, built in self.built.items()
+            if isinstance(built.outcome, DesiredGuest)
         }
 
     def index(self, guests: Mapping[GuestName, DesiredGuest]) -> Index:
@@ -285,11 +302,11 @@ class _Resolver:
         index: tuple[dict[str, set[GuestName]], ...] = ({}, {}, {}, {}, {}, {})
         classes, pools, hosts, storages, networks, files = index
         for name, guest in guests.items():
-            entry, guest_class, _ = self.drafts[name]
-            files.setdefault(entry.path, set()).add(name)
+            built = self.built[name]
+            files.setdefault(built.entry.path, set()).add(name)
             pools.setdefault(guest.pool, set()).add(name)
-            if guest_class is not None:
-                classes.setdefault(guest_class.document.name, set()).add(name)
+            if built.guest_class is not None:
+                classes.setdefault(built.guest_class.name, set()).add(name)
             if guest.host is not None:
                 hosts.setdefault(guest.host, set()).add(name)
             for nic in guest.nics:
@@ -309,17 +326,32 @@ class _Resolver:
         )
 
 
-def _same(one: Entry | None, other: Entry | None) -> bool:
-    if one is None or other is None:
-        return one is other
-    return one.document is other.document and one.path == other.path
+Claim = tuple[str, str, str]
+"""A guest, the list that the claim stands in (or nothing), and the entry's name."""
 
 
-def _place(around: Surroundings, name: StorageName) -> object:
+def _path(entry: Entry, claim: Claim, field_name: str) -> tuple[Key, ...]:
+    _, which, name = claim
+    if not which:
+        return "metadata", field_name
+    entries = entry.document.spec.get(which, ())
+    if isinstance(entries, tuple):
+        for index, value in enumerate(entries):
+            if isinstance(value, dict) and value.get("name") == name:
+                return "spec", which, index, field_name
+    return "spec", "class"  # the class says so
+
+
+def _same(built: Built, entry: Entry, guest_class: Document | None) -> bool:
+    return (
+        built.entry.document is entry.document
+        and built.entry.path == entry.path
+        and built.guest_class is guest_class
+    )
+
+
+def _place(storage: DesiredStorage) -> object:
     """Two Storages that every host calls the same are one place."""
-    storage = around.storages.get(name)
-    if storage is None:
-        return name
     return storage.libvirt_pool, tuple(sorted(storage.hosts.items()))
 
 

@@ -102,7 +102,7 @@ class SurroundingsBuilder:
             self._complain(entry, dangling(path, kind, name, self._of(kind), at_key=at_key))
 
     def _pool(self, entry: Entry) -> DesiredPool:
-        manifest = entry.document.manifest
+        manifest = entry.document.read()
         assert isinstance(manifest, Pool)  # noqa: S101 - the key of the entry says so
         spec = manifest.spec
         return DesiredPool(
@@ -115,7 +115,7 @@ class SurroundingsBuilder:
         )
 
     def _host(self, entry: Entry) -> DesiredHost:
-        manifest = entry.document.manifest
+        manifest = entry.document.read()
         assert isinstance(manifest, Host)  # noqa: S101 - the key of the entry says so
         spec = manifest.spec
         self._check(entry, ("spec", "pool"), "Pool", spec.pool)
@@ -153,7 +153,7 @@ class SurroundingsBuilder:
                     )
 
     def _storage(self, entry: Entry) -> DesiredStorage:
-        manifest = entry.document.manifest
+        manifest = entry.document.read()
         assert isinstance(manifest, Storage)  # noqa: S101 - the key of the entry says so
         spec = manifest.spec
         for host in spec.hosts:
@@ -170,7 +170,7 @@ class SurroundingsBuilder:
         )
 
     def _network(self, entry: Entry) -> DesiredNetwork:
-        manifest = entry.document.manifest
+        manifest = entry.document.read()
         assert isinstance(manifest, Network)  # noqa: S101 - the key of the entry says so
         spec = manifest.spec
         for complaint in _one_of("spec", spec):

@@ -21,14 +21,16 @@ from reconciler.manifests.fields import (
 from reconciler.manifests.kinds.devices import DiskSpec, NicSpec
 
 # Note [Said or not]
-# Every field has its default here, and pydantic remembers which fields were said. That is how a
-# GuestClass and a guest are merged (see `merge`): a default never wins over something said.
+# A GuestClass and a guest are merged as plain values, before a model fills its defaults in (see
+# `merge`): otherwise a default of the guest would win over something that the class says.
 
 
 class CpusSpec(Closed):
     """Virtual CPUs."""
 
-    count: int = Field(1, ge=1, le=512, description="How many the guest has.", examples=[2])
+    count: int | None = Field(
+        None, ge=1, le=512, description="How many the guest has.", examples=[2]
+    )
     max: int | None = Field(
         None,
         ge=1,
@@ -203,10 +205,10 @@ class GuestDefaults(Closed):
         default_factory=BootSpec.model_construct, description="What the guest starts with."
     )
     disks: tuple[DiskSpec, ...] = Field(
-        (), max_length=64, description="The disks, by name; their order means nothing."
+        (), description="The disks, by name; their order means nothing."
     )
     networks: tuple[NicSpec, ...] = Field(
-        (), max_length=16, description="The network cards, by name; their order means nothing."
+        (), description="The network cards, by name; their order means nothing."
     )
     console: bool = Field(default=True, description="Whether the guest has a text console.")
     agent: bool = Field(

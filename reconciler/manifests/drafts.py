@@ -1,0 +1,93 @@
+"""A guest on its way into the desired world: its merged spec, and where to complain about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from reconciler.manifests.entries import Complaint, dangling
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from uuid import UUID
+
+    from reconciler.manifests.construct import Key, Value
+    from reconciler.manifests.kinds.guest import GuestSpec
+    from reconciler.manifests.surroundings import Surroundings
+    from reconciler.model.desired import DesiredDisk, DesiredNic
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flawed:
+    """A guest that is not right: what it claims for itself is told all the same."""
+
+    uuid: UUID
+    disks: tuple[DesiredDisk, ...]
+    nics: tuple[DesiredNic, ...]
+    complaints: tuple[Complaint, ...]
+
+
+@dataclass(slots=True, kw_only=True)
+class Draft:
+    """One guest under construction.
+
+    ``spec`` is merged with the class, ``own`` is what the guest itself says. ``whole`` is false for
+    a guest whose class is not to be found: that was told already, and what the class might have
+    filled in is not missed here.
+    """
+
+    name: str
+    spec: GuestSpec
+    own: Mapping[str, Value]
+    around: Surroundings
+    whole: bool
+    complaints: list[Complaint] = field(default_factory=list)
+
+    def complain(self, path: tuple[Key, ...], message: str, hint: str = "") -> None:
+        """Note that something is wrong at ``path``."""
+        complaint = Complaint(path=path, message=message, hint=hint)
+        self.complaints.append(self._where_written(complaint))
+
+    def miss(self, path: tuple[Key, ...], message: str, hint: str) -> None:
+        """Note what a class may set right: only where the class is known."""
+        if self.whole:
+            self.complain(path, message, hint)
+
+    def refer(self, path: tuple[Key, ...], kind: str, name: str, known: Iterable[str]) -> None:
+        """Note that ``path`` refers to nothing."""
+        self.complaints.append(self._where_written(dangling(path, kind, name, known)))
+
+    def _where_written(self, complaint: Complaint) -> Complaint:
+        """A field that the class fills in is complained of where the class is named."""
+        match complaint.path:
+            case ("spec", str(top), *rest):
+                pass
+            case _:
+                return complaint
+        own = self.own.get(top)
+        if rest and isinstance(rest[0], int) and isinstance(own, tuple):
+            written = rest[0] < len(own)
+        else:
+            written = own is not None
+        if written or "class" not in self.own or top not in self._said():
+            return complaint
+        return Complaint(
+            path=("spec", "class"),
+            field=self._dotted(complaint.path),
+            message=f'{complaint.message} (class "{self.spec.class_}" says so)',
+            hint=complaint.hint,
+        )
+
+    def _said(self) -> set[str]:
+        fields = type(self.spec).model_fields
+        return {fields[name].alias or name for name in self.spec.model_fields_set}
+
+    def _dotted(self, path: tuple[Key, ...]) -> str:
+        text = ""
+        for step in path:
+            if isinstance(step, int):
+                entries = self.spec.disks if path[1] == "disks" else self.spec.networks
+                text += f"[{entries[step].name}]"
+            else:
+                text += f".{step}"
+        return text.removeprefix(".")
