@@ -3,3 +3,45 @@
 One renderer and one reader a device, composed in a list. Pure, and free of policy: what a guest
 should be has been decided before it comes here.
 """
+
+from reconciler.domxml.document import digest
+from reconciler.domxml.domain import (
+    Reading,
+    canonical,
+    extract_disk,
+    extract_nic,
+    merge,
+    merge_disk,
+    merge_nic,
+    read,
+    render,
+    render_disk,
+    render_nic,
+)
+from reconciler.domxml.mark import (
+    NAMESPACE,
+    PREFIX,
+    digest_without_mark,
+    read_mark,
+    render_mark,
+)
+
+__all__ = [
+    "NAMESPACE",
+    "PREFIX",
+    "Reading",
+    "canonical",
+    "digest",
+    "digest_without_mark",
+    "extract_disk",
+    "extract_nic",
+    "merge",
+    "merge_disk",
+    "merge_nic",
+    "read",
+    "read_mark",
+    "render",
+    "render_disk",
+    "render_mark",
+    "render_nic",
+]
