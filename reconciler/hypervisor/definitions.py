@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import libvirt
 
 from reconciler.domxml import (
-    MARK_NAMESPACE,
-    MARK_PREFIX,
+    NAMESPACE,
+    PREFIX,
+    canonical,
     digest,
     merge,
     read,
@@ -16,7 +17,7 @@ from reconciler.domxml import (
     render,
     render_mark,
 )
-from reconciler.errors import DomopsError, RefusedError, StalledError, TransientError
+from reconciler.errors import RefusedError, StalledError, TransientError
 from reconciler.hypervisor.door import volume_in
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ def define(door: Door, step: DefineGuest) -> None:
     """
     if step.definition.uuid != step.uuid:
         raise RefusedError(f"{door.doing}: the definition is of another UUID")
-    paths = door.paths_for(step.definition)
+    paths = door.paths_for(step.definition.disks)
+    planned = canonical(step.definition)
     domain = door.find_domain(step.uuid)
     if domain is None:
         if step.replaces is not None:
@@ -48,7 +50,7 @@ def define(door: Door, step: DefineGuest) -> None:
         text = render(step.definition, paths=paths)
     else:
         _, stored = door.stored(domain)
-        if stored == step.definition and domain.isPersistent():
+        if stored == planned and domain.isPersistent():
             return
         _claim(door, step.definition, had=stored.mark)
         old, _ = door.stored(domain)
@@ -56,8 +58,8 @@ def define(door: Door, step: DefineGuest) -> None:
             raise TransientError(f"{door.doing}: the definition changed since it was looked at")
         text = merge(old, step.definition, paths=paths)
     told = read(text, volumes=door.volume_at).definition
-    if told != step.definition:
-        fields = _differing(told, step.definition)
+    if told != planned:
+        fields = _differing(told, planned)
         raise RefusedError(f"{door.doing}: libvirt would not be told what was planned of {fields}")
     door.write(door.connection.defineXMLFlags, text, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
 
@@ -87,8 +89,8 @@ def set_mark(door: Door, step: SetMark) -> None:
             domain.setMetadata,
             libvirt.VIR_DOMAIN_METADATA_ELEMENT,
             render_mark(step.mark),
-            MARK_PREFIX,
-            MARK_NAMESPACE,
+            PREFIX,
+            NAMESPACE,
             flags,
         )
 
@@ -102,16 +104,16 @@ def set_autostart(door: Door, step: SetAutostart) -> None:
 
 def _mark_of(domain: libvirt.virDomain, scope: int) -> Mark | None:
     try:
-        text = domain.metadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, MARK_NAMESPACE, scope)
+        text = domain.metadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, NAMESPACE, scope)
     except libvirt.libvirtError as error:
         if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN_METADATA:
             return None
         raise
     try:
-        mark: Mark = read_mark(text)
-    except DomopsError:
-        return None  # unreadable is different from any mark: it is written over
-    return mark
+        return read_mark(text)
+    except StalledError as error:
+        # Half understood and written over, the other half would be lost.
+        raise RefusedError(f"{domain.name()} has a mark that cannot be read: {error}") from error
 
 
 def _require_free_name(door: Door, definition: GuestDefinition) -> None:

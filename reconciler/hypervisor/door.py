@@ -18,12 +18,12 @@ from reconciler.hypervisor.guests import STORED_TEXT
 from reconciler.model.definition import VolumeSource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from uuid import UUID
 
     from reconciler.hypervisor.gate import Gate
     from reconciler.hypervisor.node import Identity
-    from reconciler.model.definition import GuestDefinition
+    from reconciler.model.definition import Disk, GuestDefinition
     from reconciler.model.names import GuestName, HostName, LibvirtPool, VolumeName
 
 _P = ParamSpec("_P")
@@ -119,9 +119,9 @@ class Door:
         return VolumeSource(pool=pool.name(), volume=volume.name())
 
     def paths_for(
-        self, definition: GuestDefinition
+        self, disks: Iterable[Disk]
     ) -> Mapping[tuple[LibvirtPool, VolumeName], str] | None:
-        """Where the volumes of ``definition`` lie, for drivers that know only paths.
+        """Where the volumes of ``disks`` lie, for drivers that know only paths.
 
         Raises:
             StalledError: a volume that a disk names is not there.
@@ -129,9 +129,7 @@ class Door:
         """
         if TABLE[self.identity.driver].capabilities.volume_sources:
             return None
-        sources = [
-            disk.source for disk in definition.disks if isinstance(disk.source, VolumeSource)
-        ]
+        sources = [disk.source for disk in disks if isinstance(disk.source, VolumeSource)]
         paths: dict[tuple[LibvirtPool, VolumeName], str] = {}
         for source in sources:
             volume = self.find_volume(source.pool, source.volume)
