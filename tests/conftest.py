@@ -7,6 +7,7 @@ git is cut off from it before the first test is collected.
 import os
 
 import hypothesis
+import pytest
 
 os.environ["GIT_CONFIG_GLOBAL"] = "/dev/null"
 os.environ["GIT_CONFIG_NOSYSTEM"] = "1"
@@ -27,3 +28,18 @@ for profile, examples in (("thorough", 2000), ("quick", 100)):
         suppress_health_check=[hypothesis.HealthCheck.too_slow],
     )
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let golden files be written anew; read what changed in them before it is committed."""
+    parser.addoption(
+        "--regenerate",
+        action="store_true",
+        help="write golden files instead of comparing with them",
+    )
+
+
+@pytest.fixture
+def regenerate(request: pytest.FixtureRequest) -> bool:
+    """Whether golden files are written instead of compared."""
+    return bool(request.config.getoption("--regenerate"))

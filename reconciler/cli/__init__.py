@@ -4,6 +4,9 @@ Every command ends in one of the exit codes of ``exits``; an expected error is o
 standard error, never a traceback.
 """
 
-from reconciler.cli.app import main
 
-__all__ = ["main"]
+def main() -> None:
+    """Run one command and leave the process with its exit code; the script ``domops`` is this."""
+    from reconciler.cli import app  # noqa: PLC0415 - a renderer must not bring all commands with it
+
+    app.main()

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from reconciler.cli import words
-from reconciler.model.plan import Fate, Health, Reason, Sync
+from reconciler.model.plan import Fate, Health, Label, Reason, Sync
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -137,7 +137,7 @@ def _in_sync(
     reason: ConditionReason | Reason = ConditionReason.AS_WANTED
     message = ""
     if sync is not Sync.YES:
-        why = _telling(status.changes)
+        why = _telling(status.changes, live=about is ConditionType.LIVE)
         reason = ConditionReason.DIFFERS if sync is Sync.NO else ConditionReason.NOT_KNOWN
         if why is not None:
             reason = why.reason or reason
@@ -149,8 +149,16 @@ def _in_sync(
     )
 
 
-def _telling(changes: tuple[Change, ...]) -> Change | None:
-    """The change that most needs a person, if any has a reason at all."""
+_OF_LIVE = frozenset({Label.LIVE, Label.RESTART, Label.NONE})
+"""What a difference of the running definition is labelled with; a guest not seen has ``NONE``."""
+
+
+def _telling(changes: tuple[Change, ...], *, live: bool) -> Change | None:
+    """The change that most needs a person, if any that can be the cause has a reason at all."""
     order = (Fate.REFUSED, Fate.HELD, Fate.WAITING, Fate.RUNNING, Fate.NOW)
-    with_reason = [change for change in changes if change.reason is not None]
+    with_reason = [
+        change
+        for change in changes
+        if change.reason is not None and (not live or change.label in _OF_LIVE)
+    ]
     return min(with_reason, key=lambda change: order.index(change.fate), default=None)

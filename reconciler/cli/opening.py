@@ -1,4 +1,4 @@
-"""Open the real thing: settings, repository, hosts and state directory, put together by bootstrap."""
+"""Open the real thing: settings, repository, hosts and state directory, as bootstrap builds it."""
 
 from __future__ import annotations
 

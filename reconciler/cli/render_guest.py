@@ -149,7 +149,7 @@ def _fields(
                 page.letters(value),
                 of_stored.get(field, ""),
                 of_live.get(field, ""),
-                str(wanted.where(f"spec.{field}")),
+                str(wanted.where(f"spec.{field}")) if f"spec.{field}" in wanted.lines else "",
             ]
         )
     return rows

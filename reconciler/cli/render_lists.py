@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reconciler.cli import words
@@ -32,7 +33,7 @@ def _table(
             [page.text(word, "bold") for word in head],
             *([page.text(word or NOTHING, style) for word, style in row] for row in rows),
         ],
-        page,
+        replace(page, width=None),  # a row of a table is one line, as in every list of this kind
     )
 
 
@@ -100,9 +101,9 @@ def _synced(status: GuestStatus, picture: Picture, page: Page) -> tuple[str, str
     if isinstance(host, SilentHost):
         since = f" {words.duration((page.now - host.since).total_seconds())}" if host.since else ""
         return f"host silent{since}", "yellow"
+    if Sync.UNKNOWN in (status.stored, status.live):
+        return "unknown", "yellow"
     if not status.changes:
-        if Sync.UNKNOWN in (status.stored, status.live):
-            return "unknown", "yellow"
         if Sync.NO in (status.stored, status.live):
             return "no", "yellow"
         return "yes", "green"

@@ -5,6 +5,7 @@ The text is the same for ``plan`` and ``apply``, and reads without colours.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rich.text import Text
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from reconciler.model.plan import Change
 
 SHORT_SHA = 7
+UNKNOWN = "unknown"
+"""The state of a guest of which nothing is known, as the planner says it."""
+
 LONGEST_VALUE = 32
 """On a page with an edge a longer value is cut; ``describe`` and ``-o json`` have it whole."""
 
@@ -42,7 +46,7 @@ _LABEL_STYLE = {
 
 def render_plan(picture: Picture, page: Page) -> list[Text]:
     """The whole preview, as ``domops plan`` shows it."""
-    changes = picture.changes()
+    changes = folded(picture.changes())
     lines = [*render_header(picture, page), Text()]
     if changes:
         lines += [*render_changes(changes, page), Text()]
@@ -115,6 +119,37 @@ def render_changes(changes: Sequence[Change], page: Page) -> list[Text]:
     return columns(rows, page, indent=2)
 
 
+def folded(changes: Sequence[Change]) -> tuple[Change, ...]:
+    """``changes`` with the making of a guest told once, not again for each disk and its start.
+
+    What its disks are is in the manifest; what is held or refused about them keeps its own line.
+    """
+    made = {one.guest for one in changes if not one.field and one.label is Label.CREATE}
+    parts: dict[GuestName, list[str]] = {}
+    told = []
+    for change in changes:
+        part = _PARTS.get(change.label) if change.field else None
+        if change.guest in made and part and change.fate is Fate.NOW:
+            parts.setdefault(change.guest, []).append(part)
+        else:
+            told.append(change)
+    return tuple(_with_parts(change, parts.get(change.guest, [])) for change in told)
+
+
+_PARTS = {Label.CREATE: "disk", Label.STATE: "start", Label.NONE: "upkeep"}
+"""What belongs to the making of a guest, by its label."""
+
+
+def _with_parts(change: Change, parts: Sequence[str]) -> Change:
+    """The making of a guest, and in its message what that takes."""
+    if change.field or change.label is not Label.CREATE or not parts or change.message:
+        return change
+    disks = parts.count("disk")
+    said = [f"with {words.counted(disks, 'disk')}"] if disks else []
+    said += ["then started"] if "start" in parts else []
+    return replace(change, message=", ".join(said))
+
+
 def _rank(group: Sequence[Change]) -> int:
     """A guest stands where the first of its changes stands."""
     return min(RANK[change.fate] for change in group)
@@ -125,7 +160,11 @@ def _rows_of_guest(group: Sequence[Change], page: Page) -> list[list[Text]]:
     names = [words.field(change.field) for change in group]
     longest = max(len(name) for name in names)
     rows = []
+    above = ""
     for place, (change, name) in enumerate(zip(group, names, strict=True)):
+        said = remark(change, page)
+        likewise = bool(above) and said == above
+        above = said
         what = page.text(name)
         if name:
             what.append(" " * (longest - len(name) + 1))
@@ -135,7 +174,7 @@ def _rows_of_guest(group: Sequence[Change], page: Page) -> list[list[Text]]:
                 page.text(change.guest if place == 0 else "", "bold"),
                 what,
                 verdict(change, page),
-                page.text(remark(change, page)),
+                page.text("likewise" if likewise else said),
             ]
         )
     return rows
@@ -143,6 +182,8 @@ def _rows_of_guest(group: Sequence[Change], page: Page) -> list[list[Text]]:
 
 def values(change: Change, page: Page) -> str:
     """From → to; of a change of the whole guest only what is done."""
+    if _is_unknown(change):
+        return "left alone"
     before, after = (_short(value, page) for value in (change.before, change.after))
     if before and after:
         return f"{before} → {after}"
@@ -165,7 +206,14 @@ def verdict(change: Change, page: Page) -> Text:
         return page.text("HELD", "bold magenta")
     if change.fate is Fate.REFUSED:
         return page.text("REFUSED", "bold red")
+    if _is_unknown(change):
+        return page.text("UNKNOWN", "bold yellow")
     return page.text(change.label.value, _LABEL_STYLE[change.label])
+
+
+def _is_unknown(change: Change) -> bool:
+    """Whether the line only says that nothing is known of the guest."""
+    return not change.field and not change.after and change.before == UNKNOWN
 
 
 def remark(change: Change, page: Page) -> str:
@@ -185,8 +233,8 @@ def remark(change: Change, page: Page) -> str:
 
 def summary(picture: Picture, page: Page) -> str:
     """How many changes happen now, later, and not at all."""
-    changes = picture.changes()
-    unknown = sum(status.state == "unknown" for status in picture.plan.statuses.values())
+    changes = folded(picture.changes())
+    unknown = sum(status.state == UNKNOWN for status in picture.plan.statuses.values())
     if not changes:
         guests = words.counted(len(picture.plan.statuses) - unknown, "guest")
         if not unknown:
@@ -198,7 +246,9 @@ def summary(picture: Picture, page: Page) -> str:
     running = sum(change.fate is Fate.RUNNING for change in changes)
     if running:
         parts.append(f"{running} under way")
-    waiting = [change for change in changes if change.fate is Fate.WAITING]
+    waiting = [
+        change for change in changes if change.fate is Fate.WAITING and not _is_unknown(change)
+    ]
     instants = sorted({change.until for change in waiting if change.until})
     for instant in instants:
         number = sum(change.until == instant for change in waiting)
