@@ -91,7 +91,8 @@ def build(say: Callable[[str], None] = lambda _: None) -> Image:
 
 def _remove_unused_images(image: Image) -> None:
     """Remove what an older recipe made, unless a machine still stands on it."""
-    links = [*recipe.cache().glob("*/*/xen"), *recipe.cache().glob("images/*/booting-*/xen")]
+    places = ("runs/*/xen", "standing/*/xen", "images/*/booting-*/xen")
+    links = (link for place in places for link in recipe.cache().glob(place))
     used = {link.resolve().parent for link in links} | {image.folder}
     for folder in image.folder.parent.iterdir():
         if folder not in used:
