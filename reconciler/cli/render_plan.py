@@ -236,6 +236,8 @@ def summary(picture: Picture, page: Page) -> str:
     changes = folded(picture.changes())
     unknown = sum(status.state == UNKNOWN for status in picture.plan.statuses.values())
     if not changes:
+        if not picture.plan.statuses:
+            return "Nothing to do: the commit asks for no guests, and none of ours is on the hosts."
         guests = words.counted(len(picture.plan.statuses) - unknown, "guest")
         if not unknown:
             return f"Nothing to do: {guests} as the commit wants {_it(picture)}."
