@@ -22,7 +22,7 @@ from reconciler.model.desired import DesiredGuest, DesiredWorld, VolumeDisk
 from reconciler.model.names import GuestName
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from reconciler.manifests.construct import Key
     from reconciler.model.desired import Commit, DesiredStorage
@@ -70,14 +70,17 @@ class Memo:
 class Resolved:
     """Either ``world`` is there, or ``problems`` are.
 
-    ``files`` is how many files were read, ``index`` is of the guests that are right.
+    ``files`` is how many files were read.
     """
 
     world: DesiredWorld | None
     problems: tuple[Problem, ...]
-    index: Index
     files: int
-    memo: Memo | None = field(default=None, repr=False, compare=False)
+    memo: Memo = field(repr=False, compare=False)
+
+    def index(self) -> Index:
+        """Which guests stand on what; counted out at each call."""
+        return _index(self.memo.built.values())
 
 
 def load(
@@ -126,7 +129,6 @@ def resolve(
     resolver.build_guests(around)
     resolver.compare_claims(around)
     problems = in_order(resolver.problems)
-    guests = resolver.guests()
     world = None
     if not problems and repository is not None:
         world = DesiredWorld(
@@ -136,15 +138,14 @@ def resolve(
             pools=around.pools,
             storages=around.storages,
             networks=around.networks,
-            guests=guests,
+            guests=resolver.guests(),
             approvals=approvals,
         )
     return Resolved(
         world=world,
         problems=problems,
-        index=resolver.index(guests),
         files=len(files) + len(refused or {}),
-        memo=Memo(around=around, built=resolver.built) if repository is not None else None,
+        memo=Memo(around=around, built=resolver.built),
     )
 
 
@@ -159,7 +160,7 @@ class _Resolver:
     files: Mapping[str, ParsedFile]
     previous: Memo | None
     problems: list[Problem] = field(default_factory=list)
-    entries: dict[tuple[str, str], Entry] = field(default_factory=dict)
+    entries: dict[str, dict[str, Entry]] = field(default_factory=dict)
     suspects: frozenset[str] = frozenset()
     built: dict[str, Built] = field(default_factory=dict)
 
@@ -177,7 +178,7 @@ class _Resolver:
             suspects |= file.suspects
             for document in file.documents:
                 entry = Entry(path=path, file=file, document=document)
-                first = self.entries.setdefault((document.kind, document.name), entry)
+                first = self.entries.setdefault(document.kind, {}).setdefault(document.name, entry)
                 if first is not entry:
                     self._complain(
                         entry,
@@ -191,9 +192,7 @@ class _Resolver:
     def repository(self) -> UUID | None:
         """The repository's id, from the one file that may say it."""
         found = None
-        for (kind, _), entry in self.entries.items():
-            if kind != Repository.__name__:
-                continue
+        for entry in self.entries.get(Repository.__name__, {}).values():
             if entry.path != REPOSITORY_FILE:
                 hint = f"the repository is described in {REPOSITORY_FILE} at the root, once"
                 self._complain(entry, ("kind",), "a Repository does not belong here", hint)
@@ -224,9 +223,7 @@ class _Resolver:
         before: Mapping[str, Built] = {}
         if self.previous is not None and self.previous.around == around:
             before = self.previous.built
-        for (kind, name), entry in self.entries.items():
-            if kind != Guest.__name__:
-                continue
+        for name, entry in self.entries.get(Guest.__name__, {}).items():
             guest_class = self._class_of(entry)
             built = before.get(name)
             if built is None or not _same(built, entry, guest_class):
@@ -240,11 +237,11 @@ class _Resolver:
         name = entry.document.spec.get("class")
         if not isinstance(name, str):
             return None
-        found = self.entries.get((GuestClass.__name__, name))
+        classes = self.entries.get(GuestClass.__name__, {})
+        found = classes.get(name)
         if found is not None:
             return found.document
         if name not in self.suspects:
-            classes = [of for kind, of in self.entries if kind == GuestClass.__name__]
             complaint = dangling(("spec", "class"), GuestClass.__name__, name, classes)
             self.problems.append(entry.problem(complaint))
         return None
@@ -297,33 +294,36 @@ class _Resolver:
             if isinstance(built.outcome, DesiredGuest)
         }
 
-    def index(self, guests: Mapping[GuestName, DesiredGuest]) -> Index:
-        """Which guests stand on what."""
-        index: tuple[dict[str, set[GuestName]], ...] = ({}, {}, {}, {}, {}, {})
-        classes, pools, hosts, storages, networks, files = index
-        for name, guest in guests.items():
-            built = self.built[name]
-            files.setdefault(built.entry.path, set()).add(name)
-            pools.setdefault(guest.pool, set()).add(name)
-            if built.guest_class is not None:
-                classes.setdefault(built.guest_class.name, set()).add(name)
-            if guest.host is not None:
-                hosts.setdefault(guest.host, set()).add(name)
-            for nic in guest.nics:
-                networks.setdefault(nic.network, set()).add(name)
-            for disk in guest.disks:
-                if disk.storage is not None:
-                    storages.setdefault(disk.storage, set()).add(name)
-                if isinstance(disk, VolumeDisk) and disk.image is not None:
-                    storages.setdefault(disk.image.storage, set()).add(name)
-        return Index(
-            classes=_frozen(classes),
-            pools=_frozen(pools),
-            hosts=_frozen(hosts),
-            storages=_frozen(storages),
-            networks=_frozen(networks),
-            files=_frozen(files),
-        )
+
+def _index(everything: Iterable[Built]) -> Index:
+    tables: tuple[dict[str, set[GuestName]], ...] = ({}, {}, {}, {}, {}, {})
+    classes, pools, hosts, storages, networks, files = tables
+    for built in everything:
+        guest = built.outcome
+        if isinstance(guest, Flawed):
+            continue
+        name = guest.name
+        files.setdefault(built.entry.path, set()).add(name)
+        pools.setdefault(guest.pool, set()).add(name)
+        if built.guest_class is not None:
+            classes.setdefault(built.guest_class.name, set()).add(name)
+        if guest.host is not None:
+            hosts.setdefault(guest.host, set()).add(name)
+        for nic in guest.nics:
+            networks.setdefault(nic.network, set()).add(name)
+        for disk in guest.disks:
+            if disk.storage is not None:
+                storages.setdefault(disk.storage, set()).add(name)
+            if isinstance(disk, VolumeDisk) and disk.image is not None:
+                storages.setdefault(disk.image.storage, set()).add(name)
+    return Index(
+        classes=_frozen(classes),
+        pools=_frozen(pools),
+        hosts=_frozen(hosts),
+        storages=_frozen(storages),
+        networks=_frozen(networks),
+        files=_frozen(files),
+    )
 
 
 Claim = tuple[str, str, str]

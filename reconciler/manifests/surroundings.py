@@ -68,7 +68,9 @@ def driver_of(host: DesiredHost) -> str:
 class SurroundingsBuilder:
     """Builds `Surroundings` out of entries; ``problems`` fills with what does not fit together."""
 
-    entries: Mapping[tuple[str, str], Entry]
+    entries: Mapping[str, Mapping[str, Entry]]
+    """By kind, then by name."""
+
     suspects: frozenset[str]
     problems: list[Problem] = field(default_factory=list)
 
@@ -90,14 +92,14 @@ class SurroundingsBuilder:
             hypervisors=_hypervisors(hosts.values()),
         )
 
-    def _of(self, kind: str) -> dict[str, Entry]:
-        return {name: entry for (of, name), entry in self.entries.items() if of == kind}
+    def _of(self, kind: str) -> Mapping[str, Entry]:
+        return self.entries.get(kind, {})
 
     def _complain(self, entry: Entry, complaint: Complaint) -> None:
         self.problems.append(entry.problem(complaint))
 
     def _check(self, entry: Entry, path: tuple[Key, ...], kind: str, name: str) -> None:
-        if (kind, name) not in self.entries and name not in self.suspects:
+        if name not in self._of(kind) and name not in self.suspects:
             at_key = path[-1] == name
             self._complain(entry, dangling(path, kind, name, self._of(kind), at_key=at_key))
 
@@ -136,13 +138,13 @@ class SurroundingsBuilder:
         """A machine under two names could be given one guest twice (promise 1)."""
         seen: dict[object, str] = {}
         for name, host in sorted(hosts.items()):
-            entry = self.entries["Host", name]
+            entry = self._of("Host")[name]
             for field_name, value in (("uri", host.uri), ("hostUUID", host.uuid)):
                 if value is None:
                     continue
                 other = seen.setdefault((field_name, value), name)
                 if other != name:
-                    place = self.entries["Host", other].place_of("spec", field_name)
+                    place = self._of("Host")[other].place_of("spec", field_name)
                     self._complain(
                         entry,
                         Complaint(
