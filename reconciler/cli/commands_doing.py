@@ -124,7 +124,7 @@ def approve(
     The same can be done in a later commit, with the trailer `Domops-Approve: PLAN-ID`.
     """
     with opened(doors) as session:
-        held = session.look().plan.held
+        held = session.look(ahead=False).plan.held
         chosen = [one for one in held if one.plan_id == plan_id.strip().lower()]
         if not chosen:
             ids = words.listed(one.plan_id for one in held)

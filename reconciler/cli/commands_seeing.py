@@ -112,7 +112,7 @@ def get(
 ) -> None:
     """List guests, hosts or pools as they are now."""
     with opened(doors) as session:
-        picture = session.look()
+        picture = session.look(ahead=False)
     wide = form is ListForm.WIDE
     match what:
         case What.GUESTS:
@@ -144,7 +144,7 @@ def describe(
     """Show everything that is known about one guest, and where each field is written."""
     del kind  # there is one; the word keeps room for hosts and pools
     with opened(doors) as session:
-        picture = session.look()
+        picture = session.look(ahead=False)
     guest = known(name, picture)
     show(
         form,
@@ -164,7 +164,7 @@ def diff(
     Exits 0 if nothing differs, 1 if something does.
     """
     with opened(doors, from_folder=from_folder) as session:
-        picture = session.look()
+        picture = session.look(ahead=False)
     names = [known(guest, picture)] if guest is not None else sorted(picture.plan.statuses)
     show(
         form,

@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 class Session(Protocol):
     """One repository, its hosts, and one state directory, for as long as a command runs."""
 
-    def look(self, *, enforce: bool = False) -> Picture:
-        """Read the commit, ask the hosts, plan to the fixpoint; make no writing call.
+    def look(self, *, enforce: bool = False, ahead: bool = True) -> Picture:
+        """Read the commit, ask the hosts, plan; make no writing call.
 
         ``enforce`` plans as ``apply`` would: steps of a pool in mode warn are let through.
+        ``ahead`` goes on to the fixpoint; a list of what is needs only the plan as of now.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""Small worlds for the command line's tests: real manifests, and hosts moved by expected effects."""
+"""Small worlds for the tests of the command line: real manifests, hosts moved by effects."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ spec:
 """
 
 
-def guest(  # noqa: PLR0913 - a guest has its fields
+def guest(
     name: str,
     *,
     host: str = "dom0-a",

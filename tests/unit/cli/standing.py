@@ -1,0 +1,121 @@
+"""A session without hosts: every step has its expected effect on a world in memory.
+
+It passes through the same plan, permits and events as the real one, and counts what was asked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from reconciler.cli.picture import Picture
+from reconciler.cli.session import Session
+from reconciler.journal.records import Event, EventKind
+from reconciler.model.policy import Policy
+from reconciler.planner import plan
+from reconciler.planner.effects import after, remembered
+from tests.unit.cli.worlds import NOW, REMEMBERED, picture
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from reconciler.cli.options import Where
+    from reconciler.model.desired import DesiredWorld
+    from reconciler.model.names import GuestName, PlanId
+    from reconciler.model.observed import ObservedWorld
+    from reconciler.model.plan import PlannedStep
+    from reconciler.model.steps import Step
+
+
+@dataclass(slots=True, kw_only=True)
+class Standing:
+    """One session; ``opener`` hands it out and keeps how it was asked for.
+
+    ``surprise`` is a world that takes the place of the desired one between preview and apply.
+    """
+
+    world: DesiredWorld
+    observed: ObservedWorld
+    surprise: DesiredWorld | None = None
+    stops_after: int | None = None
+    error: Exception | None = None
+    opened: list[tuple[Where, bool, Path | None, str | None]] = field(default_factory=list)
+    done: list[Step] = field(default_factory=list)
+    approved: list[PlanId] = field(default_factory=list)
+    noted: list[Event] = field(default_factory=list)
+    closed: int = 0
+    ran: bool = False
+
+    def opener(
+        self,
+        where: Where,
+        *,
+        writing: bool = False,
+        from_folder: Path | None = None,
+        revision: str | None = None,
+    ) -> Session:
+        """Hand out this session."""
+        if self.error is not None:
+            raise self.error
+        self.opened.append((where, writing, from_folder, revision))
+        return self
+
+    def look(self, *, enforce: bool = False, ahead: bool = True) -> Picture:
+        """Plan for the world as it is now."""
+        del ahead
+        return picture(self.world, self.observed, enforce=enforce)
+
+    def events(self, *, limit: int, guest: GuestName | None) -> tuple[Event, ...]:
+        """The newest, oldest first."""
+        return tuple(one for one in self.noted if guest in (None, one.guest))[-limit:]
+
+    def approve(self, plan_id: PlanId) -> None:
+        """Keep the approval."""
+        self.approved.append(plan_id)
+
+    def apply(
+        self,
+        *,
+        permits: Callable[[PlannedStep], bool],
+        tell: Callable[[Event], None],
+        stop: threading.Event,
+    ) -> Picture:
+        """Let every permitted step have its effect, until none is left."""
+        self.world = self.surprise or self.world
+        memory = REMEMBERED
+        while not stop.is_set():
+            now = plan(
+                self.world,
+                self.observed,
+                operations=(),
+                memory=memory,
+                policy=Policy(enforce=True),
+                now=NOW,
+            )
+            steps = [one.step for one in now.steps if permits(one)]
+            if not steps:
+                break
+            for step in steps:
+                what = type(step).__name__
+                if self.stops_after is not None and len(self.done) >= self.stops_after:
+                    tell(Event(at=NOW, kind=EventKind.STEP_BEGUN, text=what, guest=step.guest))
+                    stop.set()
+                    break
+                tell(Event(at=NOW, kind=EventKind.STEP_BEGUN, text=what, guest=step.guest))
+                self.observed = after(step, self.observed, NOW)
+                memory = remembered(step, memory)
+                self.done.append(step)
+                tell(
+                    Event(at=NOW, kind=EventKind.STEP_ENDED, text=f"{what} done", guest=step.guest)
+                )
+        return picture(self.world, self.observed, enforce=True)
+
+    def run(self, stop: threading.Event) -> None:
+        """Run until told to stop, which is at once."""
+        self.ran = not stop.is_set()
+
+    def close(self) -> None:
+        """Count."""
+        self.closed += 1
