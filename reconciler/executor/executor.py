@@ -59,7 +59,14 @@ class Executor:
         host_named: Callable[[HostName], Host],
         clock: Callable[[], datetime],
         wake: Callable[[str], None],
+        reading: bool = False,
+        others_work: bool = False,
     ) -> None:
+        """Take over the open intents that the journal knows.
+
+        With ``reading`` nothing ever begins. ``others_work`` says that the open intents are those
+        of a controller that lives beside this one: they are shown as what they are.
+        """
         self._journal = journal
         self._host_named = host_named
         self._clock = clock
@@ -71,7 +78,10 @@ class Executor:
         self._failures = Failures()
         self._unwritten: list[tuple[int, Outcome, str, datetime]] = []
         self._ended: list[tuple[Step, datetime]] = []
-        self._closed = False
+        self._closed = reading
+        self._others_work = others_work
+        self.begun = 0
+        """How many steps were begun; a number that moves says that the journal has moved."""
 
     # ---------------------------------------------------------------------- what is under way
 
@@ -79,7 +89,7 @@ class Executor:
         """Every step that has begun and is not known to have ended, oldest first."""
         with self._changed:
             dead = tuple(
-                interrupted_operation(intent, intent.step)
+                _operation_of(intent, intent.step, condemned=not self._others_work)
                 for intent in self._interrupted.values()
                 if intent.step is not None
             )
@@ -129,6 +139,7 @@ class Executor:
             if isinstance(step, CreateVolume | DiscardVolume):
                 self._set_filled(step, filled=False)
             number = self._journal.begin(planned, now)
+            self.begun += 1
             one = Running(
                 number=number,
                 planned=planned,
@@ -214,7 +225,7 @@ class Executor:
             self._failures.saw(world, now)
             for one in list(self._running.values()):
                 self._follow(one, world, asked, now)
-            for intent in list(self._interrupted.values()):
+            for intent in () if self._others_work else tuple(self._interrupted.values()):
                 self._look_after(intent, world, now)
             for volume in [volume for volume in self._filled if _mark_says_filled(volume, world)]:
                 self._forget_filled(volume)
@@ -231,7 +242,10 @@ class Executor:
             one.condemned = one.condemned or now >= one.deadline
             return
         when = asked.get(step.host)
-        if when is None or when <= one.returned:
+        if when is None:
+            return
+        if when <= one.returned:
+            self._wake(step.guest)  # a fresh answer is needed, and can be had
             return
         if one.cut is not None or one.condemned:
             if _has_job(step, world):
@@ -354,15 +368,15 @@ class Executor:
         return self.drain(timeout_s)
 
 
-def interrupted_operation(intent: Intent, step: Step) -> Operation:
-    """A dead controller's step, as the planner is told of it: its outcome is not known."""
+def _operation_of(intent: Intent, step: Step, *, condemned: bool) -> Operation:
+    """Another controller's step, as the planner is told of it; a dead one's outcome is unknown."""
     return Operation(
         guest=intent.guest,
         host=intent.host,
         step=step,
         began=intent.began,
         deadline=intent.began,
-        condemned=True,
+        condemned=condemned,
     )
 
 

@@ -92,10 +92,11 @@ class Database:
         return cls(connection, shown="memory")
 
     @classmethod
-    def open(cls, path: Path, *, aside: str) -> tuple[Self, str | None]:
+    def open(cls, path: Path, *, aside: str | None) -> tuple[Self, str | None]:
         """Open or make the file for writing; also return a sentence if an older one was lost.
 
-        ``aside`` ends the name under which an unreadable file is kept.
+        ``aside`` ends the name under which an unreadable file is kept; without it, an unreadable
+        file is an error, because a controller may be using it.
 
         Raises:
             TransientError: the file can be neither opened nor made.
@@ -110,6 +111,8 @@ class Database:
             except sqlite3.OperationalError:
                 raise
             except sqlite3.DatabaseError as error:
+                if aside is None:
+                    raise
                 kept = _move_aside(path, aside)
                 lost = (
                     f"the journal {path} could not be read ({error}) and was kept as {kept.name}; "

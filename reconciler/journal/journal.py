@@ -76,6 +76,18 @@ class Journal:
         return journal
 
     @classmethod
+    def beside(cls, path: Path) -> Self:
+        """Open the journal to add a row to it, while a controller may be using it.
+
+        Raises:
+            TransientError: it can be neither opened nor made, or not be read.
+            StalledError: a newer domops wrote it.
+
+        """
+        database, _ = Database.open(path, aside=None)
+        return cls(database)
+
+    @classmethod
     def for_reading(cls, path: Path) -> Self:
         """A copy of the journal as it is now; an empty one where there is none to read."""
         database = Database.snapshot(path)
@@ -365,6 +377,11 @@ class Journal:
             Approval(plan_id=PlanId(row[0]), who=row[1], at=datetime.fromisoformat(row[2]))
             for row in rows
         )
+
+    def moved(self) -> int:
+        """A number that changes when another process has written to the journal."""
+        with self._database.reading() as connection:
+            return int(connection.execute("PRAGMA data_version").fetchone()[0])
 
     def _meta(self, key: str) -> str | None:
         with self._database.reading() as connection:

@@ -54,6 +54,7 @@ class EventKind(StrEnum):
     APPROVED = "approved"
     FOREIGN = "foreign"
     JOURNAL_LOST = "journal-lost"
+    TROUBLE = "trouble"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,210 @@
+"""Put the rooms together: the one place that picks implementations, and that reads the clock."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from reconciler.controller.departed import Departures
+from reconciler.controller.lease import Lease, is_held
+from reconciler.controller.loop import Controller, Rooms
+from reconciler.controller.observing import Observer, Waits
+from reconciler.controller.remembering import Remembering
+from reconciler.controller.telling import Teller
+from reconciler.controller.wakeups import WakeUps
+from reconciler.controller.worlds import Worlds
+from reconciler.errors import DomopsError, RefusedError
+from reconciler.executor.executor import Executor
+from reconciler.hypervisor.libvirthost import LibvirtHost
+from reconciler.journal.journal import Journal
+from reconciler.journal.records import Approval
+from reconciler.model.policy import Policy
+from reconciler.recording.status import STATUS_FILE, write_status
+from reconciler.source.folder import FolderSource
+from reconciler.source.gitrepository import open_repository
+from reconciler.source.pinned import PinnedSource
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from reconciler.controller.results import PassResult
+    from reconciler.hypervisor.port import Host
+    from reconciler.model.desired import DesiredHost
+    from reconciler.model.names import PlanId
+    from reconciler.settings import Settings
+    from reconciler.source.port import Source
+
+JOURNAL_FILE = "journal.sqlite"
+
+
+class Clock:
+    """Instants in UTC, each later than the one before, whatever is done to the machine's clock.
+
+    That an answer was asked for *after* a call returned is told by comparing instants, so two of
+    them must never be equal, and time must not run backwards within one process.
+    """
+
+    def __init__(self) -> None:
+        self._last = datetime.min.replace(tzinfo=UTC)
+        self._lock = threading.Lock()
+
+    def __call__(self) -> datetime:
+        """Say what time it is."""
+        with self._lock:
+            self._last = max(datetime.now(UTC), self._last + timedelta(microseconds=1))
+            return self._last
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A controller together with what it stands on."""
+
+    controller: Controller
+    journal: Journal
+    source: Source
+    clock: Clock
+
+
+def open_source(
+    settings: Settings, *, from_folder: Path | None = None, revision: str | None = None
+) -> Source:
+    """Open the door to the manifests: the repository, one revision of it, or a folder.
+
+    Raises:
+        RefusedError: the address, ref or folder is one that is never used.
+        StalledError: there is no repository.
+        TransientError: it could not be looked at.
+
+    """
+    if from_folder is not None:
+        if revision is not None:
+            raise RefusedError("a folder has no revisions: give --from or --rev, not both")
+        return FolderSource(from_folder)
+    repository = open_repository(
+        settings.repository,
+        ref=settings.ref,
+        folder=settings.path,
+        state_directory=settings.state_dir,
+    )
+    return repository if revision is None else PinnedSource(repository, revision)
+
+
+@contextlib.contextmanager
+def open_controller(
+    settings: Settings,
+    *,
+    writing: bool,
+    from_folder: Path | None = None,
+    revision: str | None = None,
+    host_for: Callable[[DesiredHost, Callable[[], datetime]], Host] | None = None,
+    policy: Policy | None = None,
+) -> Iterator[Opened]:
+    """Put a controller together, and take it apart when the block ends.
+
+    With ``writing``, the state directory is locked and the journal kept. Without, the journal is a
+    copy in memory, no file is written and no lock taken, so it may look while another one works.
+
+    Raises:
+        RefusedError: another controller works on the state directory.
+        StalledError: the repository or the journal cannot be used until a person acts.
+        TransientError: the repository, the state directory or the journal cannot be used now.
+
+    """
+    clock = Clock()
+    make_host = host_for or libvirt_host
+    with contextlib.ExitStack() as stack:
+        path = settings.state_dir / JOURNAL_FILE
+        if writing:
+            stack.enter_context(Lease(settings.state_dir))
+            journal = Journal.open(path, now=clock())
+        else:
+            journal = Journal.for_reading(path)
+        stack.callback(journal.close)
+        source = open_source(settings, from_folder=from_folder, revision=revision)
+        wakeups = WakeUps()
+        observer = Observer(
+            host_for=lambda host: make_host(host, clock),
+            clock=clock,
+            wake=wakeups.put,
+            waits=Waits(patience_s=settings.patience_s, deadline_s=settings.answer_s),
+        )
+        executor = Executor(
+            journal=journal,
+            host_named=observer.host_named,
+            clock=clock,
+            wake=wakeups.put,
+            reading=not writing,
+            others_work=not writing and is_held(settings.state_dir),
+        )
+        rooms = Rooms(
+            source=source,
+            worlds=Worlds(
+                source,
+                clock=clock,
+                kernel_prefixes=settings.kernel_prefixes,
+                last_good=journal.last_good(),
+                repository=journal.repository(),
+                fetch_every_s=settings.fetch_s,
+            ),
+            observer=observer,
+            executor=executor,
+            remembering=Remembering(journal, Departures(source, journal)),
+            journal=journal,
+            teller=Teller(journal),
+            wakeups=wakeups,
+        )
+        controller = Controller(
+            rooms,
+            clock=clock,
+            policy=policy or Policy(),
+            record=_recorder(settings.state_dir / STATUS_FILE) if writing else _record_nothing,
+            poll_s=settings.poll_s,
+        )
+        stack.callback(controller.close, grace_s=settings.grace_s)
+        yield Opened(controller=controller, journal=journal, source=source, clock=clock)
+
+
+def libvirt_host(host: DesiredHost, clock: Callable[[], datetime]) -> Host:
+    """Open the door to a host through libvirt; nothing is connected before it is used."""
+    return LibvirtHost(name=host.name, uri=host.uri, clock=clock)
+
+
+def approve(settings: Settings, plan_id: PlanId, *, who: str) -> None:
+    """Let held acts through, beside a controller that runs or before the next one does.
+
+    Raises:
+        TransientError: the journal cannot be written now.
+        StalledError: the journal cannot be used until a person acts.
+
+    """
+    now = Clock()()
+    journal = Journal.beside(settings.state_dir / JOURNAL_FILE)
+    try:
+        journal.approve(Approval(plan_id=plan_id, who=who, at=now))
+    finally:
+        journal.close()
+
+
+def _recorder(path: Path) -> Callable[[PassResult], None]:
+    def record(result: PassResult) -> None:
+        # Recording may fall silent, but never fail a pass.
+        with contextlib.suppress(OSError, DomopsError):
+            write_status(
+                path,
+                now=result.now,
+                world=result.world,
+                observed=result.observed,
+                plan=result.plan,
+                operations=result.operations,
+                problems=result.problems,
+            )
+
+    return record
+
+
+def _record_nothing(_result: PassResult) -> None:
+    """A command that only reads leaves no trace."""

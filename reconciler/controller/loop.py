@@ -1,0 +1,297 @@
+"""When to look: one pass after the other, each observe → plan → start, none of which waits.
+
+A pass is made when a name is in the queue, when the plan or an operation said when, and now and
+then anyway, because every trigger may be lost. The passes themselves are all the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from reconciler.controller.results import Converged, Look, PassResult
+from reconciler.controller.worlds import APPROVALS_LAST
+from reconciler.errors import DomopsError, TransientError
+from reconciler.planner import plan
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Iterator
+
+    from reconciler.controller.observing import Observer
+    from reconciler.controller.remembering import Remembering
+    from reconciler.controller.telling import Teller
+    from reconciler.controller.wakeups import WakeUps
+    from reconciler.controller.worlds import Standing, Worlds
+    from reconciler.executor.executor import Executor
+    from reconciler.journal.journal import Journal
+    from reconciler.journal.records import Event
+    from reconciler.model.desired import DesiredWorld
+    from reconciler.model.names import PlanId
+    from reconciler.model.plan import PlannedStep
+    from reconciler.model.policy import Policy
+    from reconciler.source.port import Source
+
+_SLICE_S = 0.5
+"""How long a wait goes on before it looks whether it was told to stop."""
+
+_EVENTS_AT_ONCE = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rooms:
+    """What a controller is made of; bootstrap puts it together."""
+
+    source: Source
+    worlds: Worlds
+    observer: Observer
+    executor: Executor
+    remembering: Remembering
+    journal: Journal
+    teller: Teller
+    wakeups: WakeUps
+
+
+class Controller:
+    """Makes passes. One thread uses it at a time."""
+
+    def __init__(
+        self,
+        rooms: Rooms,
+        *,
+        clock: Callable[[], datetime],
+        policy: Policy,
+        record: Callable[[PassResult], None],
+        poll_s: float = 30,
+    ) -> None:
+        self._rooms = rooms
+        self._clock = clock
+        self._policy = policy
+        self._record = record
+        self._poll = timedelta(seconds=poll_s)
+        self._told = max((number for number, _ in rooms.journal.numbered_events(1)), default=0)
+
+    # --------------------------------------------------------------------------------- looking
+
+    def look(self, *, enforce: bool = False) -> Look | PassResult:
+        """See what there is to plan from, and begin nothing; a ``PassResult`` says why not."""
+        now = self._clock()
+        rooms = self._rooms
+        standing = rooms.worlds.refresh()
+        problems = list(standing.sentences())
+        world = standing.world
+        if world is None:
+            with _kept(problems):
+                rooms.teller.standing(standing, now)
+            problems = problems or ["there is no commit yet"]
+            return PassResult(now=now, look=None, plan=None, problems=tuple(problems))
+        try:
+            return self._look_at(world, standing, problems, enforce=enforce)
+        except DomopsError as error:
+            # The journal could not even be read: what may be believed is not known.
+            problems.append(str(error))
+            return PassResult(now=now, look=None, plan=None, problems=tuple(problems))
+
+    def _look_at(
+        self, world: DesiredWorld, standing: Standing, problems: list[str], *, enforce: bool
+    ) -> Look:
+        rooms = self._rooms
+        before = len(problems)
+        with _kept(problems):
+            now = self._clock()
+            rooms.teller.standing(standing, now)
+            if rooms.remembering.take_into_force(world, now):
+                rooms.teller.commit_applied(world, now)
+                rooms.executor.commit_changed()
+        observation = rooms.observer.observe(world.hosts.values(), rooms.remembering.machines)
+        now = self._clock()
+        with _kept(problems):
+            learnt = rooms.remembering.take_in(observation)
+            rooms.teller.observed(observation.world, learnt, now)
+        may_begin = len(problems) == before
+        rooms.executor.notice(observation.world, observation.asked, now)
+        for step, _ in rooms.executor.take_ended():
+            rooms.observer.states.forget(step)
+        memory = rooms.remembering.memory(
+            world, observation.world, executor=rooms.executor, states=rooms.observer.states
+        )
+        return Look(
+            now=now,
+            standing=standing,
+            world=world,
+            observed=observation.world,
+            operations=rooms.executor.operations(),
+            memory=memory,
+            policy=replace(
+                self._policy,
+                enforce=self._policy.enforce or enforce,
+                approvals=self._policy.approvals | self._approved(now),
+            ),
+            problems=tuple(problems),
+            may_begin=may_begin,
+        )
+
+    def _approved(self, now: datetime) -> frozenset[PlanId]:
+        given = self._rooms.journal.approvals()
+        return frozenset(one.plan_id for one in given if now - one.at < APPROVALS_LAST)
+
+    # ---------------------------------------------------------------------------------- passes
+
+    def pass_once(
+        self,
+        *,
+        enforce: bool = False,
+        permits: Callable[[PlannedStep], bool] | None = None,
+    ) -> PassResult:
+        """Observe, plan and start; ``permits`` may leave steps unbegun. Waits for no step."""
+        look = self.look(enforce=enforce)
+        if isinstance(look, PassResult):
+            self._record(look)
+            return look
+        planned = plan(
+            look.world,
+            look.observed,
+            operations=look.operations,
+            memory=look.memory,
+            policy=look.policy,
+            now=look.now,
+        )
+        problems = list(look.problems)
+        started: tuple[PlannedStep, ...] = ()
+        with _kept(problems):
+            self._rooms.teller.planned(planned, look.memory, look.now)
+            if look.may_begin:
+                allowed = [one for one in planned.steps if permits is None or permits(one)]
+                started = self._rooms.executor.start(
+                    allowed, desired=look.world, observed=look.observed
+                )
+        result = PassResult(
+            now=look.now,
+            look=look,
+            plan=planned,
+            started=started,
+            operations=self._rooms.executor.operations(),
+            problems=tuple(problems),
+        )
+        self._record(result)
+        return result
+
+    def run(self, stop: threading.Event, tell: Callable[[Event], None]) -> None:
+        """Make passes until ``stop`` is set; ``tell`` is given every event, in order."""
+        with self._watching(tell):
+            while not stop.is_set():
+                result = self._pass_or_tell()
+                self._tell_news(tell)
+                self._wait(result, stop)
+
+    def converge(
+        self,
+        *,
+        within: timedelta,
+        stop: threading.Event,
+        tell: Callable[[Event], None],
+        permits: Callable[[PlannedStep], bool] | None = None,
+        patience: timedelta = timedelta(seconds=30),
+    ) -> Converged:
+        """Make passes until nothing moves and nothing will within ``patience``.
+
+        Pools in mode warn are enforced: whoever calls this has asked a person. When ``stop`` is
+        set or ``within`` has passed, nothing more begins and what is under way is left to itself.
+        """
+        end = self._clock() + within
+        with self._watching(tell):
+            while True:
+                result = self.pass_once(enforce=True, permits=permits)
+                self._tell_news(tell)
+                if self._is_done(result, permits, patience):
+                    return Converged(last=result, complete=True)
+                if stop.is_set() or self._clock() >= end:
+                    return Converged(last=result, complete=False)
+                self._wait(result, stop, until=end)
+
+    def close(self, *, grace_s: float) -> None:
+        """Begin nothing more, let the calls that are out come back, and let go of everything."""
+        self._rooms.executor.close(grace_s)
+        self._rooms.observer.close()
+        self._rooms.journal.close()
+
+    def _is_done(
+        self,
+        result: PassResult,
+        permits: Callable[[PlannedStep], bool] | None,
+        patience: timedelta,
+    ) -> bool:
+        if result.plan is None or result.look is None:
+            return True
+        if not result.look.may_begin:
+            return True
+        steps = [one for one in result.plan.steps if permits is None or permits(one)]
+        if steps or any(not one.condemned for one in result.operations):
+            return False
+        wake_at = result.plan.wake_at
+        return wake_at is None or wake_at - result.now > patience
+
+    # --------------------------------------------------------------------------------- waiting
+
+    def _pass_or_tell(self) -> PassResult:
+        """A pass; a defect in one is told, and does not take the loop with it."""
+        try:
+            return self.pass_once()
+        except Exception as error:  # noqa: BLE001 - operations under way must go on being watched
+            now = self._clock()
+            what = f"unforeseen {type(error).__name__}: {error}"
+            with contextlib.suppress(DomopsError):
+                self._rooms.teller.failed(what, now)
+            return PassResult(now=now, look=None, plan=None, problems=(what,))
+
+    @contextlib.contextmanager
+    def _watching(self, tell: Callable[[Event], None]) -> Iterator[None]:
+        """News of git are a short cut: where the watch fails, polling is all there is."""
+        with contextlib.ExitStack() as stack:
+            try:
+                watch = self._rooms.source.watch(lambda: self._rooms.wakeups.put("git"))
+                stack.callback(watch.close)
+            except TransientError as error:
+                now = self._clock()
+                with contextlib.suppress(DomopsError):
+                    self._rooms.teller.failed(f"news are polled for only: {error}", now)
+            yield
+        self._tell_news(tell)
+
+    def _wait(
+        self, result: PassResult, stop: threading.Event, *, until: datetime | None = None
+    ) -> None:
+        """Wait for a name, or for the first instant at which something changes by itself."""
+        instants = [result.now + self._poll]
+        wake_at = result.plan.wake_at if result.plan else None
+        due = self._rooms.executor.next_deadline(result.now)
+        instants += [at for at in (wake_at, due, until) if at is not None and at > result.now]
+        end = min(instants)
+        moved = self._moved()
+        while not stop.is_set() and (left := (end - self._clock()).total_seconds()) > 0:
+            if self._rooms.wakeups.take(min(left, _SLICE_S)) or self._moved() != moved:
+                return
+
+    def _moved(self) -> int:
+        with contextlib.suppress(DomopsError):
+            return self._rooms.journal.moved()
+        return 0
+
+    def _tell_news(self, tell: Callable[[Event], None]) -> None:
+        with contextlib.suppress(DomopsError):  # a journal in trouble is in the pass's problems
+            for number, event in self._rooms.journal.numbered_events(
+                _EVENTS_AT_ONCE, after=self._told
+            ):
+                self._told = number
+                tell(event)
+
+
+@contextlib.contextmanager
+def _kept(problems: list[str]) -> Iterator[None]:
+    """Keep an error of ours as a sentence, and go on without what it prevented."""
+    try:
+        yield
+    except DomopsError as error:
+        problems.append(str(error))

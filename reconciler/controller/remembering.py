@@ -1,0 +1,181 @@
+"""The controller's memory between passes: what the journal keeps, and what it need not keep.
+
+The rule that everything here serves: what is remembered may prove that a guest is *not* on a silent
+host, so it is only written down where it is true, and an update that such a proof could miss is on
+disk before the pass goes on (promise 1).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from reconciler.journal.records import KnownHost
+from reconciler.model.desired import HostState
+from reconciler.model.memory import GuestHistory, Memory
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from uuid import UUID
+
+    from reconciler.controller.departed import Departures
+    from reconciler.controller.observing import Observation
+    from reconciler.controller.states import StatesSeen
+    from reconciler.executor.executor import Executor
+    from reconciler.journal.journal import Journal
+    from reconciler.model.desired import DesiredWorld
+    from reconciler.model.names import GuestName, HostName
+    from reconciler.model.observed import ObservedWorld
+
+_WRITE_ANSWERS_EVERY = timedelta(seconds=60)
+
+
+class Remembering:
+    """Reads the journal once, keeps what it says in memory, and writes what changed."""
+
+    def __init__(self, journal: Journal, departures: Departures) -> None:
+        self._journal = journal
+        self._departures = departures
+        self._known = set(journal.known_guests())
+        self._histories: Mapping[GuestName, GuestHistory] = journal.histories()
+        self._answered: dict[HostName, datetime] = dict(journal.last_complete())
+        self._written: dict[HostName, datetime] = dict(self._answered)
+        self._machines = _machines(journal)
+        self._in_force = journal.last_good()
+        self._taken = False
+        self._begun = 0
+
+    @property
+    def machines(self) -> Mapping[HostName, UUID]:
+        """The machine that was first seen at each host."""
+        return self._machines
+
+    def take_into_force(self, world: DesiredWorld, now: datetime) -> bool:
+        """Remember a world that is in force from now on; say whether it is another commit.
+
+        A guest is *newborn*, so that only what happens from now on can have put it anywhere, if
+        it was in no good commit, was seen on no host, and every host has answered since the
+        journal began: otherwise it may have lived before the journal did.
+
+        Raises:
+            TransientError: the journal cannot be written.
+            StalledError: the journal is damaged.
+
+        """
+        sha = world.commit.sha
+        if self._taken and sha == self._in_force:
+            if self._departures.trouble is not None:
+                self._departures.take_into_force(world)
+            return False
+        began = self._in_force is not None and all(
+            host.name in self._answered
+            for host in world.hosts.values()
+            if host.state is not HostState.RETIRED
+        )
+        self._departures.take_into_force(world)
+        self._journal.take_into_force(
+            sha,
+            repository=world.repository,
+            guests={guest.name: guest.pool for guest in world.guests.values()},
+            newborn=frozenset(world.guests) - self._known if began else frozenset(),
+            at=now,
+        )
+        changed = sha != self._in_force
+        self._in_force, self._taken = sha, True
+        self._known.update(world.guests)
+        self._histories = self._journal.histories()
+        self._machines = _machines(self._journal)
+        return changed
+
+    def take_in(self, observation: Observation) -> tuple[KnownHost, ...]:
+        """Remember who answered, which machines they are, and the guests that were seen.
+
+        Returns the hosts whose machine was learnt just now.
+
+        Raises:
+            TransientError: the journal cannot be written.
+            StalledError: the journal is damaged.
+
+        """
+        world = observation.world
+        seen = {
+            name
+            for host in world.answered()
+            for guest in host.guests.values()
+            for name in ((guest.name, guest.mark.guest) if guest.mark else (guest.name,))
+        }
+        if not seen <= self._known:
+            self._journal.saw_guests(sorted(seen - self._known))
+            self._known |= seen
+        learnt = self._learn(world)
+        self._answer(observation)
+        return learnt
+
+    def memory(
+        self,
+        world: DesiredWorld,
+        observed: ObservedWorld,
+        *,
+        executor: Executor,
+        states: StatesSeen,
+    ) -> Memory:
+        """All of it, as the planner is given it."""
+        if executor.begun != self._begun:
+            # A step that began was written down as a touch of its host.
+            self._begun = executor.begun
+            self._histories = self._journal.histories()
+        return Memory(
+            guests=self._histories,
+            last_complete=dict(self._answered),
+            departed=self._departures.of(world, observed),
+            filled=executor.filled(),
+            failures=executor.failures(),
+            crashes=states.crashes(),
+        )
+
+    def _learn(self, world: ObservedWorld) -> tuple[KnownHost, ...]:
+        hosts = self._journal.hosts() if self._is_news(world) else {}
+        learnt = tuple(
+            KnownHost(
+                name=host.name,
+                pool=hosts[host.name].pool,
+                state=hosts[host.name].state,
+                present=hosts[host.name].present,
+                uuid=host.uuid,
+            )
+            for host in world.answered()
+            if host.name in hosts and self._machines.get(host.name) != host.uuid
+        )
+        if learnt:
+            self._journal.know_hosts(learnt)
+            self._machines = _machines(self._journal)
+        return learnt
+
+    def _is_news(self, world: ObservedWorld) -> bool:
+        return any(self._machines.get(host.name) != host.uuid for host in world.answered())
+
+    def _answer(self, observation: Observation) -> None:
+        """Note the answers; write them where a later proof could hang on it, or now and then.
+
+        A guest that appeared after the answer on disk may have come to the host since: only an
+        answer on disk that is younger than the guest says that the host was looked at.
+        """
+        born = max((one.first_seen for one in self._histories.values()), default=None)
+        due = {}
+        for host in observation.world.answered():
+            name, answered = host.name, host.answered_at
+            self._answered[name] = max(answered, self._answered.get(name, answered))
+            before = self._written.get(name)
+            if (
+                before is None
+                or (born is not None and born >= before)
+                or answered - before >= _WRITE_ANSWERS_EVERY
+            ):
+                due[name] = answered
+        if due:
+            self._journal.answered(due)
+            self._written.update(due)
+
+
+def _machines(journal: Journal) -> dict[HostName, UUID]:
+    return {name: host.uuid for name, host in journal.hosts().items() if host.uuid is not None}

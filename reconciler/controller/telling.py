@@ -1,0 +1,104 @@
+"""Turn what a pass found into events, each told once: when it begins, not in every pass."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reconciler.journal.records import Event, EventKind
+from reconciler.model.observed import ObservedWorld, SilentHost
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from reconciler.controller.worlds import Standing
+    from reconciler.journal.journal import Journal
+    from reconciler.journal.records import KnownHost
+    from reconciler.model.desired import DesiredWorld
+    from reconciler.model.memory import Memory
+    from reconciler.model.names import HostName, PlanId, Sha
+    from reconciler.model.plan import Plan
+
+
+class Teller:
+    """Compares a pass with the one before it, and writes the difference as events."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._refused: Sha | None = None
+        self._trouble: str | None = None
+        self._silent: set[HostName] = set()
+        self._departed: set[HostName] = set()
+        self._held: set[PlanId] = set()
+        self._foreign: set[tuple[HostName, str, str]] = set()
+
+    def commit_applied(self, world: DesiredWorld, now: datetime) -> None:
+        """Another commit is in force."""
+        text = f'"{world.commit.subject}" by {world.commit.author} is in force'
+        self._tell(now, EventKind.COMMIT_APPLIED, text, commit=world.commit.sha)
+
+    def standing(self, standing: Standing, now: datetime) -> None:
+        """A commit that is refused, and git when it gives trouble."""
+        head = standing.head
+        if head is not None and standing.problems:
+            if head.sha != self._refused:
+                first, *more = standing.problems
+                rest = f" (and {len(more)} more)" if more else ""
+                self._journal.note(
+                    Event(
+                        at=now,
+                        kind=EventKind.COMMIT_REFUSED,
+                        text=f"{first.sentence}{rest}",
+                        commit=head.sha,
+                        where=f"{first.path}:{first.line}",
+                    )
+                )
+            self._refused = head.sha
+        if standing.trouble is not None and standing.trouble != self._trouble:
+            self._tell(now, EventKind.SOURCE_FAILED, standing.trouble)
+        self._trouble = standing.trouble
+
+    def observed(self, world: ObservedWorld, learnt: tuple[KnownHost, ...], now: datetime) -> None:
+        """Hosts that fell silent, came back, or were met for the first time."""
+        for known in learnt:
+            text = f"its machine has the UUID {known.uuid}"
+            self._tell(now, EventKind.HOST_LEARNED, text, host=known.name)
+        silent = {host.name: host for host in world.hosts.values() if isinstance(host, SilentHost)}
+        for name in sorted(set(silent) - self._silent):
+            self._tell(now, EventKind.HOST_SILENT, silent[name].why, host=name)
+        for name in sorted((self._silent - set(silent)) & set(world.hosts)):
+            self._tell(now, EventKind.HOST_BACK, "answers again", host=name)
+        self._silent = set(silent)
+
+    def planned(self, plan: Plan, memory: Memory, now: datetime) -> None:
+        """What is held, what is foreign, and which hosts have left without being retired."""
+        for held in plan.held:
+            if held.plan_id not in self._held:
+                guests = ", ".join(held.guests)
+                text = f"plan {held.plan_id}: {guests}: {held.message}"
+                self._tell(now, EventKind.HELD, text)
+        self._held = {held.plan_id for held in plan.held}
+        for foreign in plan.foreign:
+            if (foreign.host, foreign.name, foreign.message) not in self._foreign:
+                text = f"{foreign.name}: {foreign.message}"
+                self._tell(now, EventKind.FOREIGN, text, host=foreign.host)
+        self._foreign = {(one.host, one.name, one.message) for one in plan.foreign}
+        departed = {host.name for host in memory.departed or ()}
+        for name in sorted(departed - self._departed):
+            text = "left the repository without state: retired; guests may still run there"
+            self._tell(now, EventKind.HOST_DEPARTED, text, host=name)
+        self._departed = departed
+
+    def failed(self, what: str, now: datetime) -> None:
+        """Something about domops itself: a pass that failed, a watch that could not be had."""
+        self._tell(now, EventKind.TROUBLE, what)
+
+    def _tell(
+        self,
+        at: datetime,
+        kind: EventKind,
+        text: str,
+        *,
+        host: HostName | None = None,
+        commit: Sha | None = None,
+    ) -> None:
+        self._journal.note(Event(at=at, kind=kind, text=text, host=host, commit=commit))

@@ -1,0 +1,207 @@
+"""From git to the desired world: the last good commit stands until a better one is whole.
+
+Only blobs that were never seen are read and parsed. A commit with a problem, a fetch that fails and
+a ref that is gone all leave the last good world in force, and are told (promise 2).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from reconciler.errors import DomopsError
+from reconciler.manifests.parse import ParsedFile, parse_file
+from reconciler.manifests.resolve import REPOSITORY_FILE, Resolved, is_manifest, resolve
+from reconciler.model.desired import Commit, DesiredWorld
+from reconciler.model.names import PlanId, Sha
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from uuid import UUID
+
+    from reconciler.manifests.problems import Problem
+    from reconciler.source.port import Blob, CommitInfo, Source, Tree
+
+APPROVE_TRAILER = "domops-approve"
+APPROVALS_LAST = timedelta(hours=24)
+"""For how long an approval counts; after that the same acts have to be let through anew."""
+
+_COMMITS_ASKED = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What git says now.
+
+    ``world`` is the last good one, None where there never was one. ``head`` is the newest commit
+    that could be read; if it is not the world's, ``problems`` or ``trouble`` say why. ``trouble``
+    is one sentence about git itself.
+    """
+
+    world: DesiredWorld | None
+    head: CommitInfo | None
+    problems: tuple[Problem, ...] = ()
+    trouble: str | None = None
+
+    def sentences(self) -> tuple[str, ...]:
+        """Everything that is wrong, a sentence each."""
+        sentences = [str(problem) for problem in self.problems]
+        if self.trouble:
+            sentences.append(self.trouble)
+        if self.world and self.head and self.world.commit.sha != self.head.sha:
+            refused, standing = self.head.sha[:10], self.world.commit.sha[:10]
+            sentences.append(f"commit {refused} is refused; {standing} stays in force")
+        return tuple(sentences)
+
+
+class Worlds:
+    """The desired worlds of one source, one after the other."""
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        clock: Callable[[], datetime],
+        kernel_prefixes: tuple[str, ...] | None,
+        last_good: Sha | None = None,
+        repository: UUID | None = None,
+        fetch_every_s: float = 60,
+    ) -> None:
+        self._source = source
+        self._clock = clock
+        self._kernel_prefixes = kernel_prefixes
+        self._last_good = last_good
+        self._repository = repository
+        self._fetch_every = timedelta(seconds=fetch_every_s)
+        self._fetched: datetime | None = None
+        self._fetch_trouble: str | None = None
+        self._parsed: dict[Blob, ParsedFile] = {}
+        self._world: DesiredWorld | None = None
+        self._resolved: Resolved | None = None
+        self._judged: Sha | None = None
+        self._problems: tuple[Problem, ...] = ()
+        self._refusal: str | None = None
+        self._approvals: tuple[Sha, tuple[tuple[datetime, frozenset[PlanId]], ...]] | None = None
+
+    def refresh(self) -> Standing:
+        """Look at git, fetching if that is due, and judge a commit that is new."""
+        self._fetch()
+        head, trouble = None, None
+        try:
+            head = self._source.head()
+            if head.sha != self._judged:
+                self._judge(head)
+        except DomopsError as error:
+            trouble = str(error)
+        if self._world is None and self._last_good is not None:
+            self._go_back_to(self._last_good)
+        told = [one for one in (self._fetch_trouble, trouble, self._refusal) if one]
+        return Standing(
+            world=self._with_approvals(),
+            head=head,
+            problems=self._problems,
+            trouble="; ".join(dict.fromkeys(told)) or None,
+        )
+
+    def _fetch(self) -> None:
+        if not self._source.polled:
+            return
+        now = self._clock()
+        if self._fetched is not None and now - self._fetched < self._fetch_every:
+            return
+        self._fetched = now
+        try:
+            self._source.fetch()
+            self._fetch_trouble = None
+        except DomopsError as error:
+            self._fetch_trouble = str(error)
+
+    def _judge(self, head: CommitInfo) -> None:
+        """Put ``head`` into force if it is good, or keep what is wrong with it."""
+        resolved = self._resolve(head)
+        self._judged, self._problems, self._refusal = head.sha, resolved.problems, None
+        world = resolved.world
+        if world is None:
+            return
+        if self._repository not in (None, world.repository):
+            self._refusal = (
+                f"{REPOSITORY_FILE} of commit {head.sha[:10]} names the repository "
+                f"{world.repository}, until now it was {self._repository}: every guest would "
+                "become foreign. Put the id back, or use another state directory for it"
+            )
+            return
+        self._world, self._resolved = world, resolved
+        self._repository, self._last_good = world.repository, world.commit.sha
+
+    def _go_back_to(self, sha: Sha) -> None:
+        """Read the commit again that was in force before the restart; it was good then."""
+        try:
+            info = next(iter(self._source.recent(sha, limit=1)), None)
+            resolved = self._resolve(info) if info else None
+        except DomopsError:
+            return  # it is not there any more: then there is no world, and the trouble is told
+        if resolved is not None and resolved.world is not None:
+            self._world, self._resolved = resolved.world, resolved
+
+    def _resolve(self, info: CommitInfo) -> Resolved:
+        tree = self._source.tree(info.sha)
+        commit = Commit(
+            sha=info.sha,
+            author=info.author_name,
+            committed_at=info.committed_at,
+            subject=info.subject,
+        )
+        return resolve(
+            self._parse(tree),
+            commit=commit,
+            refused={
+                path: oddity.value for path, oddity in tree.oddities.items() if is_manifest(path)
+            },
+            kernel_prefixes=self._kernel_prefixes,
+            previous=self._resolved,
+        )
+
+    def _parse(self, tree: Tree) -> Mapping[str, ParsedFile]:
+        wanted = {path: blob for path, blob in tree.files.items() if is_manifest(path)}
+        new = {blob for blob in wanted.values() if blob not in self._parsed}
+        contents = self._source.read(new) if new else {}
+        parsed = {blob: parse_file(content) for blob, content in contents.items()}
+        # What the last good commit alone still needs is parsed again should it ever be: the cache
+        # holds one commit, not the history.
+        self._parsed = {
+            blob: parsed[blob] if blob in parsed else self._parsed[blob] for blob in wanted.values()
+        }
+        return {path: self._parsed[blob] for path, blob in wanted.items()}
+
+    def _with_approvals(self) -> DesiredWorld | None:
+        if self._world is None:
+            return None
+        sha = self._world.commit.sha
+        if self._approvals is None or self._approvals[0] != sha:
+            try:
+                recent = self._source.recent(sha, limit=_COMMITS_ASKED)
+            except DomopsError:
+                return self._world  # no approval is the careful answer; asked again next time
+            given = tuple(
+                (info.committed_at, ids) for info in recent if (ids := approvals_of(info))
+            )
+            self._approvals = (sha, given)
+        now = self._clock()
+        approvals = frozenset(
+            one for at, ids in self._approvals[1] if now - at < APPROVALS_LAST for one in ids
+        )
+        if approvals == self._world.approvals:
+            return self._world
+        self._world = replace(self._world, approvals=approvals)
+        return self._world
+
+
+def approvals_of(info: CommitInfo) -> frozenset[PlanId]:
+    """The plan ids in a commit's ``Domops-Approve`` trailers, parted by commas or spaces."""
+    return frozenset(
+        PlanId(word.lower())
+        for key, value in info.trailers
+        if key.lower() == APPROVE_TRAILER
+        for word in value.replace(",", " ").split()
+    )
