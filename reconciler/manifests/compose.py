@@ -147,12 +147,22 @@ def _fault(error: YAMLError, content: bytes) -> Fault:
     else:
         problem = error.problem or "it does not parse"
         message = f"not YAML: {problem}"
-        hint = ""
-        if error.context:
+        hint = _HINTS.get(problem, "")
+        if error.context and not hint:
             hint = f"this was met {error.context}"
             if error.context_mark is not None and error.context_mark.line != mark.line:
                 hint += f", which begins in line {error.context_mark.line + 1}"
     return Fault(line=line, column=column, field="", message=message, hint=hint)
+
+
+_HINTS = {
+    "mapping values are not allowed in this context": (
+        "look for a missing colon or another indent in the line above"
+    ),
+    "did not find expected <document start>": "begin a second manifest with a line of ---",
+    "found undefined alias": "no anchor of that name comes before it; quote it if text is meant",
+    "found unexpected end of stream": "a quotation mark that opens must close",
+}
 
 
 def _is_tab(content: bytes, line: int, column: int) -> bool:

@@ -62,8 +62,13 @@ Key = str | int
 """A step of a path through values: the key of a map, or an index into a list."""
 
 
-class TooManyValuesError(Exception):
-    """The text stands for more values than `MAXIMUM_VALUES`, or for infinitely many."""
+class EndlessError(Exception):
+    """The text stands for more than `MAXIMUM_VALUES`, or goes deeper than `MAXIMUM_DEPTH`."""
+
+    def __init__(self, fault: Fault) -> None:
+        """Keep the fault to be told."""
+        super().__init__(fault.message)
+        self.fault = fault
 
 
 def scalar(text: str) -> str | float | bool | None:
@@ -88,15 +93,19 @@ class Constructor:
         self._remaining = MAXIMUM_VALUES
 
     def construct(self, node: Node, depth: int = 0) -> Value:
-        """Turn ``node`` into plain values; raise `TooManyValuesError` where it has no end."""
+        """Turn ``node`` into plain values; raise `EndlessError` where it has no end."""
         if type(node) is ScalarNode:
             return self._scalar(node)
         self._remaining -= len(node.value) + 1
-        if depth > MAXIMUM_DEPTH or self._remaining < 0:
-            raise TooManyValuesError
+        if depth > MAXIMUM_DEPTH:
+            message = f"nested more than {MAXIMUM_DEPTH} levels deep"
+            raise EndlessError(_fault(node, message, "no manifest needs that"))
+        if self._remaining < 0:
+            message = f"more than {MAXIMUM_VALUES:,} values, where aliases expand"
+            raise EndlessError(_fault(node, message, "write it without aliases"))
         tag: object = node.tag
         if tag is not True:
-            self._note(node, f"the tag {_shown_tag(node)}", "manifests need no tags; take it out")
+            return self._tagged(node)
         if type(node) is MappingNode:
             return self._mapping(node, depth)
         return tuple([self.construct(item, depth + 1) for item in node.value])
@@ -137,20 +146,14 @@ class Constructor:
                     return EMPTY
                 return value
             return text
-        if tag != _TEXT_TAG:
-            self._note(node, f"the tag {_shown_tag(node)}", "manifests need no tags; take it out")
-        return text
+        return text if tag == _TEXT_TAG else self._tagged(node)
+
+    def _tagged(self, node: Node) -> Empty:
+        self._note(node, f"the tag {_shown_tag(node)}", "manifests need no tags; take it out")
+        return EMPTY
 
     def _note(self, node: Node, message: str, hint: str) -> None:
-        self.faults.append(
-            Fault(
-                line=node.start_mark.line + 1,
-                column=node.start_mark.column + 1,
-                field="",
-                message=message,
-                hint=hint,
-            )
-        )
+        self.faults.append(_fault(node, message, hint))
 
 
 def locate(root: Node, path: tuple[Key, ...], *, key: bool = False) -> tuple[int, int, str]:
@@ -177,6 +180,16 @@ def locate(root: Node, path: tuple[Key, ...], *, key: bool = False) -> tuple[int
         if node.end_mark.index == node.start_mark.index and key_node is not None:
             mark = key_node.start_mark  # an empty value stands nowhere; its key does
     return mark.line + 1, mark.column + 1, "".join(shown).removeprefix(".")
+
+
+def _fault(node: Node, message: str, hint: str) -> Fault:
+    return Fault(
+        line=node.start_mark.line + 1,
+        column=node.start_mark.column + 1,
+        field="",
+        message=message,
+        hint=hint,
+    )
 
 
 _NOTHING = SequenceNode(tag="", value=[])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.manifests.construct import EMPTY, Key, locate
 from reconciler.manifests.fields import SENTENCES
-from reconciler.manifests.grammar import elsewhere, field_at, generalised, known
+from reconciler.manifests.grammar import built, elsewhere, field_at, generalised, known
 from reconciler.manifests.problems import Fault
 
 if TYPE_CHECKING:
@@ -44,15 +44,18 @@ _LIMITS: Final = {
 }
 
 
-def explain(kind: str, error: ValidationError, root: Node) -> list[Fault]:
-    """One fault for each thing that ``error`` tells of the document at ``root``."""
+def explain(kind: str, error: ValidationError, root: Node, *, whole: bool) -> list[Fault]:
+    """One fault for each thing that ``error`` tells of the document at ``root``.
+
+    Without ``whole``, something of the text was not taken into the document, and nothing is missed.
+    """
     faults = []
     for each in error.errors(include_url=False):
-        if each["input"] is EMPTY:
+        if each["input"] is EMPTY or (each["type"] == "missing" and not whole):
             continue
         path = tuple(step for step in each["loc"] if step != "[key]")
         message, hint = _words(kind, path, each)
-        at_key = each["type"] == "extra_forbidden" or "[key]" in each["loc"]
+        at_key = each["type"] in ("extra_forbidden", "not_built") or "[key]" in each["loc"]
         line, column, field = locate(root, path, key=at_key)
         fault = Fault(line=line, column=column, field=field, message=message, hint=hint)
         if fault not in faults:
@@ -87,7 +90,7 @@ def _words(  # noqa: PLR0911 - a table of sentences returns at the first that ma
     value: object = error["input"]
     context: Mapping[str, object] = error.get("ctx", {})
     match error["type"]:
-        case "refused":
+        case "refused" | "not_built":
             return str(context["message"]), str(context["hint"])
         case "extra_forbidden":
             return "unknown field", _hint_for_unknown(kind, path)
@@ -130,13 +133,13 @@ def _hint_for_unknown(kind: str, path: tuple[Key, ...]) -> str:
     places = elsewhere(kind, name)
     if places:
         return f"it belongs at {places[0]}"
-    return f"known here: {', '.join(fields)}"
+    return f"known here: {', '.join(built(kind, generalised(kind, path[:-1])))}"
 
 
 def _hint_for_missing(kind: str, path: tuple[Key, ...]) -> str:
     field = field_at(kind, generalised(kind, path))
     if field is None or field.example is None:
-        return f"write {path[-1]}"
+        return f"write {path[-1]}: and what belongs below it"
     return f"write it, as in {path[-1]}: {_flow(field.example)}"
 
 
@@ -145,6 +148,8 @@ def _flow(value: object) -> str:
 
 
 def _none_of(kind: str, path: tuple[Key, ...], value: object) -> tuple[str, str]:
+    if isinstance(path[-1], int):
+        path = path[:-1]  # an entry is one of what the list takes
     field = field_at(kind, generalised(kind, path))
     takes = field.takes if field is not None else ""
     choices = [each.strip().strip("`") for each in takes.removeprefix("list of ").split("\\|")]

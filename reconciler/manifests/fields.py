@@ -63,7 +63,8 @@ class NotBuilt:
 
     def _validate(self, value: object) -> NoReturn:
         del value
-        raise refuse("not built yet", self.instead)
+        context = {"message": "not built yet", "hint": self.instead}
+        raise PydanticCustomError("not_built", "{message}", context)
 
     def __get_pydantic_core_schema__(
         self, source: object, handler: GetCoreSchemaHandler
@@ -108,7 +109,7 @@ SENTENCES: Final = {
         " begins with a dot"
     ),
     LABEL_KEY: "is no label key: letters, digits and . _ / - only, a letter or digit at both ends",
-    ONE_LINE: "holds a control character or an invisible one",
+    ONE_LINE: "holds a line break, a control character or an invisible one",
     MODEL: "is no model name: lower-case letters, digits, _ and - only",
     MAC: "is no MAC address: six pairs of hexadecimal digits with colons between",
     UUID_TEXT: "is no UUID: 8-4-4-4-12 hexadecimal digits",

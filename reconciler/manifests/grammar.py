@@ -80,6 +80,16 @@ def known(kind: str, parent: tuple[str, ...]) -> tuple[str, ...]:
 
 
 @cache
+def built(kind: str, parent: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of `known` that this version builds."""
+    return tuple(
+        name
+        for name in known(kind, parent)
+        if (field := field_at(kind, (*parent, name))) is not None and not field.not_built
+    )
+
+
+@cache
 def elsewhere(kind: str, name: str) -> tuple[str, ...]:
     """Where in ``kind`` a field called ``name`` does stand, as dotted paths."""
     return tuple(

@@ -151,8 +151,9 @@ def _check_firmware(draft: Draft, drivers: frozenset[str]) -> None:
             f"{who} has no firmware to start with",
             "write boot.kernel, or type: hvm",
         )
-    if len(set(spec.order)) != len(spec.order):
-        draft.complain((*path, "order"), "names something twice", "name each once")
+    if len(set(spec.order)) != len(spec.order) or not spec.order:
+        what = "names something twice" if spec.order else "names nothing"
+        draft.complain((*path, "order"), what, "name each of disk, cdrom, network at most once")
 
 
 def _check_kernel(draft: Draft) -> None:

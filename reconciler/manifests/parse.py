@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
-from yaml.nodes import MappingNode
+from yaml.nodes import MappingNode, ScalarNode
 
 from reconciler.manifests.compose import compose
 from reconciler.manifests.construct import (
-    MAXIMUM_VALUES,
+    EMPTY,
     Constructor,
+    EndlessError,
     Key,
-    TooManyValuesError,
     Value,
     lines,
     locate,
@@ -78,18 +78,17 @@ def parse_file(content: bytes) -> ParsedFile:
     documents: list[Document] = []
     constructor = Constructor()
     for index, node in enumerate(nodes):
+        if isinstance(node, ScalarNode) and not node.value:
+            faults.append(_at(node, "an empty document", "take its --- out, or fill it"))
+            continue
+        before = len(constructor.faults)
         try:
             value = constructor.construct(node)
-        except TooManyValuesError:
-            faults.append(
-                _at(
-                    node,
-                    f"nested too deep, or more than {MAXIMUM_VALUES:,} values where aliases expand",
-                    "write it out without aliases, or into several files",
-                )
-            )
+        except EndlessError as error:
+            faults.append(error.fault)
             break
-        found = _document(index, node, value)
+        # What a fault took out of the values is not missed a second time.
+        found = _document(index, node, value, whole=len(constructor.faults) == before)
         if isinstance(found, Document):
             documents.append(found)
         else:
@@ -165,10 +164,10 @@ class Lines(Mapping[str, int]):
         return f"Lines({len(self._content)} bytes)"
 
 
-def _document(index: int, root: Node, value: Value) -> Document | list[Fault]:
+def _document(index: int, root: Node, value: Value, *, whole: bool) -> Document | list[Fault]:
+    if value is EMPTY:
+        return []
     if not isinstance(value, dict):
-        if value == "" or not isinstance(value, str | int | float | tuple):
-            return [_empty_document(root)]
         return [_at(root, f"a manifest is a map, not {quoted(value)}", "begin with apiVersion:")]
     heading = _heading_faults(root, value)
     kind = value.get("kind")
@@ -178,7 +177,9 @@ def _document(index: int, root: Node, value: Value) -> Document | list[Fault]:
     try:
         manifest = model.model_validate(value)
     except ValidationError as error:
-        return explain(model.__name__, error, root)
+        return explain(model.__name__, error, root, whole=whole)
+    if not whole:
+        return []
     return Document(
         kind=model.__name__,
         name=manifest.metadata.name,
@@ -208,10 +209,6 @@ def _heading_faults(root: Node, value: dict[str, Value]) -> list[Fault]:
         message = f"must be text, not {quoted(kind)}"
         faults.append(_field(root, "kind", message, f"one of {', '.join(KINDS)}"))
     return faults
-
-
-def _empty_document(root: Node) -> Fault:
-    return _at(root, "an empty document", "take its --- out, or write a manifest below it")
 
 
 def _field(root: Node, name: str, message: str, hint: str) -> Fault:

@@ -87,8 +87,8 @@ def parse_duration(text: str) -> int:
 
 
 def render_size(size: int) -> str:
-    """Render ``size`` bytes in the largest binary unit that says it exactly."""
-    for unit in ("PiB", "TiB", "GiB", "MiB", "KiB"):
+    """Render ``size`` bytes in the largest unit that says it exactly, a binary one if there is."""
+    for unit in ("PiB", "TiB", "GiB", "MiB", "TB", "GB", "MB", "KiB"):
         if size and size % SIZE_UNITS[unit] == 0:
             return f"{size // SIZE_UNITS[unit]}{unit}"
     return f"{size}B"

@@ -16,6 +16,7 @@ from reconciler.manifests.fields import (
     Size,
     TargetName,
     Volume,
+    refuse,
 )
 
 IMAGES = "images"
@@ -30,6 +31,8 @@ class ImageSpec(Closed):
 
 
 def _long_image(value: object) -> object:
+    if isinstance(value, int | float):
+        raise refuse(f"must be text, not {value}", f'put it in quotes: "{value}"')
     return {"storage": IMAGES, "volume": value} if isinstance(value, str) else value
 
 

@@ -97,7 +97,7 @@ class BootSpec(Closed):
         None, description="What an hvm guest's machine starts with.", examples=["bios"]
     )
     order: tuple[Literal["disk", "cdrom", "network"], ...] = Field(
-        ("disk",), min_length=1, description="What the firmware tries, in this order."
+        ("disk",), description="What the firmware tries, in this order."
     )
     loader: Annotated[Literal["pvgrub", "pygrub"] | None, NotBuilt("give boot.kernel")] = Field(
         None, description="A boot loader that reads the guest's own disk for its kernel (Xen)."

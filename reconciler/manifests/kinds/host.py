@@ -37,6 +37,8 @@ def check_uri(uri: str) -> str:
         )
     except ValueError as error:
         raise refuse(f"is no URI: {error}", "as in xen+tls://dom0-a.example.org/system") from None
+    if "://" not in uri:
+        raise refuse(f'"{uri[:60]}" is no URI', "as in xen+tls://dom0-a.example.org/system")
     driver, _, transport = parts.scheme.partition("+")
     if driver not in _DRIVERS:
         raise refuse(
