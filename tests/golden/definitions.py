@@ -1,0 +1,316 @@
+"""The guests whose XML is kept as golden files, one for each way in which a guest can be told.
+
+Together they exercise every field and every word of the model; ``test_domxml.py`` fails if not.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from uuid import UUID
+
+from reconciler.domxml import canonical
+from reconciler.model.definition import (
+    Arch,
+    BlockSource,
+    BootDevice,
+    BridgeSource,
+    Bus,
+    Disk,
+    DiskDevice,
+    DiskFormat,
+    DomainType,
+    FileSource,
+    Firmware,
+    FirmwareBoot,
+    GuestDefinition,
+    GuestType,
+    KernelBoot,
+    Loader,
+    LoaderBoot,
+    Memory,
+    NetworkSource,
+    Nic,
+    Vcpus,
+    VolumeSource,
+)
+from reconciler.model.mark import (
+    Mark,
+    MarkedDisk,
+    MarkedNic,
+    MarkedOperation,
+    OperationKind,
+    Phase,
+    ShutdownPolicy,
+    ThenWhat,
+    Trash,
+)
+from reconciler.model.names import (
+    Digest,
+    DiskName,
+    GuestName,
+    LibvirtPool,
+    MacAddress,
+    NicName,
+    PlanId,
+    Sha,
+    Target,
+    VolumeName,
+)
+
+PATHS: Mapping[tuple[LibvirtPool, VolumeName], str] = {
+    (
+        LibvirtPool("default"),
+        VolumeName("lists-root.raw"),
+    ): "/var/lib/libvirt/images/lists-root.raw",
+    (
+        LibvirtPool("default"),
+        VolumeName("web-root.qcow2"),
+    ): "/var/lib/libvirt/images/web-root.qcow2",
+    (LibvirtPool("vg0"), VolumeName("lists-data")): "/dev/vg0/lists-data",
+    (LibvirtPool("isos"), VolumeName("debian.iso")): "/srv/isos/debian.iso",
+}
+"""Where the volumes of the guests below lie."""
+
+MIB = 1024
+_NOON = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
+_LATER = datetime(2026, 3, 31, 12, 0, 0, 250000, tzinfo=UTC)
+_MARKED_DISK = MarkedDisk(
+    name=DiskName("root"),
+    target=Target("vda"),
+    pool=LibvirtPool("default"),
+    volume=VolumeName("lists-root.raw"),
+    ours=True,
+    filled=True,
+    image="images/debian-12",
+)
+
+MARK = Mark(
+    owner=UUID("6a0e1c5e-5c2b-4d0e-9a59-3d1f0c9c0001"),
+    guest=GuestName("lists"),
+    uuid=UUID("9f1c2b7e-0000-4000-8000-000000000001"),
+    generation=1,
+    phase=Phase.READY,
+    commit=Sha("8c2f1e4d5a6b7c8d9e0f1a2b3c4d5e6f70819203"),
+    intent=Digest("5d1c90ab5d1c90ab5d1c90ab5d1c90ab"),
+    renderer=1,
+    shutdown=ShutdownPolicy(),
+    disks=(_MARKED_DISK,),
+    nics=(MarkedNic(name=NicName("eth0"), mac=MacAddress("52:54:00:00:00:01")),),
+)
+_CREATING = replace(
+    MARK,
+    phase=Phase.CREATING,
+    protected=True,
+    shutdown=ShutdownPolicy(timeout_s=60, then=ThenWhat.DESTROY),
+    disks=(replace(_MARKED_DISK, ours=False, filled=False, image=None),),
+    nics=(),
+)
+_TRASHED = replace(
+    MARK,
+    owner=UUID("6a0e1c5e-5c2b-4d0e-9a59-3d1f0c9c0002"),
+    guest=GuestName("web"),
+    uuid=UUID("9f1c2b7e-0000-4000-8000-000000000002"),
+    nics=(MarkedNic(name=NicName("uplink"), mac=MacAddress("52:54:00:00:00:02")),),
+    generation=3,
+    commit=Sha("folder:/srv/site"),
+    intent=Digest("00"),
+    phase=Phase.TRASH,
+    disks=(
+        _MARKED_DISK,
+        MarkedDisk(
+            name=DiskName("data"),
+            target=Target("xvdb"),
+            pool=LibvirtPool("vg0"),
+            volume=VolumeName("lists-data"),
+            ours=True,
+            filled=True,
+            detached=_NOON,
+        ),
+        MarkedDisk(
+            name=DiskName("cd"),
+            target=Target("xvdd"),
+            pool=None,
+            volume=None,
+            ours=False,
+            filled=True,
+        ),
+    ),
+    trash=Trash(since=_NOON, until=_LATER, commit=Sha("8c2f1e4"), approval=PlanId("5d1c-90ab")),
+    tokens=("reinstall 2026", 'a "quoted" <token>'),
+)
+_BINNED_AGAIN = Trash(since=_LATER, until=datetime(2027, 1, 1, tzinfo=UTC), commit=Sha("1"))
+
+
+def _operation(kind: OperationKind, since: datetime = _NOON) -> Mark:
+    operation = MarkedOperation(kind=kind, id=f"{kind}-1", since=since)
+    return replace(MARK, operation=operation)
+
+
+def _bridge(last: int, bridge: str, model: str | None) -> Nic:
+    mac = MacAddress(f"52:54:00:00:00:{last:02x}")
+    return Nic(mac=mac, source=BridgeSource(bridge=bridge), model=model)
+
+
+def _network(last: int, network: str, model: str | None) -> Nic:
+    mac = MacAddress(f"52:54:00:00:00:{last:02x}")
+    return Nic(mac=mac, source=NetworkSource(network=network), model=model)
+
+
+def _disk(
+    target: str, bus: Bus, pool: str, volume: str, format_: DiskFormat = DiskFormat.RAW
+) -> Disk:
+    source = VolumeSource(pool=LibvirtPool(pool), volume=VolumeName(volume), format=format_)
+    return Disk(target=Target(target), bus=bus, source=source)
+
+
+def _drive(target: str, bus: Bus, volume: str | None) -> Disk:
+    disk = _disk(target, bus, "isos", volume or "")
+    empty = replace(disk, device=DiskDevice.CDROM, read_only=True, source=None)
+    return empty if volume is None else replace(empty, source=disk.source)
+
+
+_KVM = GuestDefinition(
+    name=GuestName("lists"),
+    uuid=MARK.uuid,
+    domain_type=DomainType.KVM,
+    type=GuestType.HVM,
+    arch=Arch.X86_64,
+    vcpus=Vcpus(count=2, maximum=8),
+    memory=Memory(size_kib=2048 * MIB, maximum_kib=4096 * MIB),
+    boot=FirmwareBoot(),
+    disks=(_disk("vda", Bus.VIRTIO, "default", "lists-root.raw"),),
+    nics=(_bridge(1, "br120", "virtio"),),
+    agent=True,
+    mark=MARK,
+)
+_KERNEL = KernelBoot(
+    kernel="/boot/guest/vmlinuz",
+    initrd="/boot/guest/initrd.img",
+    cmdline="root=LABEL=root ro console=hvc0",
+)
+_XEN = replace(
+    _KVM,
+    domain_type=DomainType.XEN,
+    type=GuestType.PV,
+    vcpus=Vcpus(count=1, maximum=2),
+    boot=_KERNEL,
+    disks=(_disk("xvda", Bus.XEN, "default", "lists-root.raw"),),
+    nics=(_bridge(1, "br120", "netfront"),),
+    agent=False,
+)
+_TEST = replace(
+    _KVM,
+    domain_type=DomainType.TEST,
+    arch=Arch.I686,  # the only one that libvirt's test driver has
+    vcpus=Vcpus(count=1, maximum=1),
+    memory=Memory(size_kib=128 * MIB, maximum_kib=128 * MIB),
+)
+
+DEFINITIONS: Mapping[str, GuestDefinition] = {
+    name: canonical(definition)
+    for name, definition in {
+        "kvm-bios": _KVM,
+        "kvm-without-anything": replace(
+            _KVM, disks=(), nics=(), agent=False, console=False, mark=None
+        ),
+        "kvm-uefi": replace(
+            _KVM,
+            boot=FirmwareBoot(
+                firmware=Firmware.UEFI,
+                order=(BootDevice.NETWORK, BootDevice.CDROM, BootDevice.DISK),
+            ),
+            disks=(*_KVM.disks, _drive("sda", Bus.SATA, "debian.iso")),
+            mark=_CREATING,
+        ),
+        "kvm-many-disks": replace(
+            _KVM,
+            name=GuestName("web"),
+            uuid=UUID("9f1c2b7e-0000-4000-8000-000000000002"),
+            disks=(
+                _drive("sda", Bus.SATA, None),
+                Disk(
+                    target=Target("sdb"),
+                    bus=Bus.SCSI,
+                    source=BlockSource(path="/dev/disk/by-id/scsi-36001-part3"),
+                ),
+                Disk(
+                    target=Target("sdc"),
+                    bus=Bus.USB,
+                    source=FileSource(path="/srv/a & b.qcow2", format=DiskFormat.QCOW2),
+                    read_only=True,
+                ),
+                _disk("vda", Bus.VIRTIO, "default", "web-root.qcow2", DiskFormat.QCOW2),
+                Disk(
+                    target=Target("vdb"),
+                    bus=Bus.VIRTIO,
+                    source=FileSource(path="/srv/exports/data.raw"),
+                ),
+            ),
+            nics=(_bridge(1, "br120", "virtio"), _network(2, "default", "e1000")),
+            mark=_TRASHED,
+        ),
+        "qemu-kernel": replace(
+            _KVM,
+            domain_type=DomainType.QEMU,
+            boot=_KERNEL,
+            mark=_operation(OperationKind.RESTART),
+        ),
+        "qemu-i686": replace(
+            _KVM,
+            domain_type=DomainType.QEMU,
+            arch=Arch.I686,
+            nics=(_network(3, "isolated", None),),
+            mark=_operation(OperationKind.START, _LATER),
+        ),
+        "xen-pv": _XEN,
+        "xen-pv-i686-pygrub": replace(
+            _XEN,
+            arch=Arch.I686,
+            boot=LoaderBoot(loader=Loader.PYGRUB),
+            disks=(*_XEN.disks, _disk("xvdb", Bus.XEN, "vg0", "lists-data")),
+            mark=_operation(OperationKind.STOP),
+        ),
+        "xen-pv-drive": replace(
+            _XEN, disks=(*_XEN.disks, _drive("xvdd", Bus.XEN, "debian.iso")), nics=()
+        ),
+        "xen-pvh": replace(
+            _XEN,
+            type=GuestType.PVH,
+            boot=KernelBoot(kernel="/boot/guest/vmlinux"),
+            mark=_operation(OperationKind.STOPPED),
+        ),
+        "xen-hvm-bios": replace(
+            _XEN,
+            type=GuestType.HVM,
+            boot=FirmwareBoot(order=(BootDevice.CDROM, BootDevice.DISK)),
+            disks=(
+                Disk(
+                    target=Target("hda"),
+                    bus=Bus.IDE,
+                    source=BlockSource(path="/dev/vg1/other"),
+                ),
+                _drive("hdc", Bus.IDE, None),
+                *_XEN.disks,
+            ),
+            nics=(_bridge(1, "br120", "netfront"), _bridge(2, "br0", None)),
+        ),
+        "xen-hvm-uefi": replace(
+            _XEN, type=GuestType.HVM, boot=FirmwareBoot(firmware=Firmware.UEFI), mark=None
+        ),
+        "xen-hvm-kernel": replace(_XEN, type=GuestType.HVM, console=False),
+        "test-bios": _TEST,
+        "test-everything": replace(
+            _TEST,
+            vcpus=Vcpus(count=1, maximum=2),
+            memory=Memory(size_kib=128 * MIB, maximum_kib=256 * MIB),
+            boot=_KERNEL,
+            disks=(
+                _drive("hdc", Bus.IDE, "debian.iso"),
+                _disk("vda", Bus.VIRTIO, "default", "lists-root.raw"),
+                _disk("vdb", Bus.VIRTIO, "vg0", "lists-data"),
+            ),
+            nics=(_bridge(1, "br0", "e1000"), _network(2, "default", "virtio")),
+            mark=replace(_TRASHED, renderer=2, trash=_BINNED_AGAIN),
+        ),
+    }.items()
+}

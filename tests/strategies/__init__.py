@@ -1,0 +1,1 @@
+"""Hypothesis strategies that draw the nouns of the model from tiny alphabets."""

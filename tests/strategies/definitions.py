@@ -1,0 +1,153 @@
+"""Guest definitions: only such as a hypervisor could be told of, from tiny alphabets.
+
+Volumes have the paths of ``PATHS``; no other source lies at one of these, so that what is read by
+``volume_at`` is what was written.
+"""
+
+from collections.abc import Mapping
+from uuid import UUID
+
+from hypothesis import strategies as st
+
+from reconciler.domxml import canonical
+from reconciler.model.definition import (
+    Arch,
+    BlockSource,
+    Boot,
+    BootDevice,
+    BridgeSource,
+    Bus,
+    Disk,
+    DiskDevice,
+    DiskFormat,
+    DomainType,
+    FileSource,
+    Firmware,
+    FirmwareBoot,
+    GuestDefinition,
+    GuestType,
+    KernelBoot,
+    Loader,
+    LoaderBoot,
+    Memory,
+    NetworkSource,
+    Nic,
+    Vcpus,
+    VolumeSource,
+)
+from reconciler.model.mark import Mark
+from reconciler.model.names import GuestName, LibvirtPool, MacAddress, Target, VolumeName
+from tests.strategies.marks import MACS, NAMES, POOLS, TARGETS, UUIDS, VOLUMES, marks, sayable
+
+Kind = tuple[GuestName, UUID, DomainType, GuestType, Arch]
+
+PATHS: Mapping[tuple[LibvirtPool, VolumeName], str] = {
+    (LibvirtPool(pool), VolumeName(volume)): f"{folder}/{volume}"
+    for pool, folder in zip(POOLS, ("/var/lib/libvirt/images", "/dev/vg0"), strict=True)
+    for volume in VOLUMES
+}
+"""A pool of files and a pool of block devices, on every host."""
+
+_VOLUMES = {path: VolumeSource(pool=pool, volume=name) for (pool, name), path in PATHS.items()}
+
+
+def volume_at(path: str) -> VolumeSource | None:
+    """The volume of ``PATHS`` that lies at ``path``."""
+    return _VOLUMES.get(path)
+
+
+def kinds() -> st.SearchStrategy[Kind]:
+    """What is fixed at a guest's making, in the combinations that exist."""
+    machines = [(DomainType.XEN, guest_type) for guest_type in GuestType]
+    machines += [(one, GuestType.HVM) for one in DomainType if one is not DomainType.XEN]
+    return st.tuples(
+        st.sampled_from(NAMES).map(GuestName),
+        st.sampled_from(UUIDS),
+        st.sampled_from(machines),
+        st.sampled_from(Arch),
+    ).map(lambda drawn: (drawn[0], drawn[1], *drawn[2], drawn[3]))
+
+
+def _boots(guest_type: GuestType) -> st.SearchStrategy[Boot]:
+    lines = sayable.filter(bool)
+    kernel = st.builds(
+        KernelBoot,
+        kernel=st.sampled_from(("/boot/vmlinuz", "/boot/a & <b>")),
+        initrd=st.sampled_from((None, "/boot/initrd.img")),
+        cmdline=st.none() | lines,
+    )
+    if guest_type is not GuestType.HVM:
+        return kernel | st.just(LoaderBoot(loader=Loader.PYGRUB))
+    order = st.lists(st.sampled_from(BootDevice), min_size=1, max_size=3, unique=True)
+    firmware = st.builds(FirmwareBoot, firmware=st.sampled_from(Firmware), order=order.map(tuple))
+    return kernel | firmware
+
+
+def disks() -> st.SearchStrategy[Disk]:
+    """One disk or drive; the target does not bind the bus, as libvirt does not either."""
+    formats = st.sampled_from(DiskFormat)
+    volumes = st.builds(
+        VolumeSource,
+        pool=st.sampled_from(POOLS).map(LibvirtPool),
+        volume=st.sampled_from(VOLUMES).map(VolumeName),
+        format=formats,
+    )
+    files = st.builds(
+        FileSource, path=st.sampled_from(("/srv/a&b.img", "/srv/c d")), format=formats
+    )
+    blocks = st.builds(BlockSource, path=st.just("/dev/disk/by-id/scsi-36001-part3"))
+    return st.builds(
+        Disk,
+        target=st.sampled_from(TARGETS).map(Target),
+        bus=st.sampled_from(Bus),
+        source=st.none() | volumes | files | blocks,
+        device=st.sampled_from(DiskDevice),
+        read_only=st.booleans(),
+    )
+
+
+def nics() -> st.SearchStrategy[Nic]:
+    """One network card."""
+    bridges = st.builds(BridgeSource, bridge=st.sampled_from(("br0", "br120")))
+    networks = st.builds(NetworkSource, network=st.sampled_from(("default", "isolated")))
+    return st.builds(
+        Nic,
+        mac=st.sampled_from(MACS).map(MacAddress),
+        source=bridges | networks,
+        model=st.sampled_from((None, "virtio", "netfront", "e1000")),
+    )
+
+
+@st.composite
+def definitions(
+    draw: st.DrawFn,
+    kind: Kind | None = None,
+    mark: st.SearchStrategy[Mark | None] | None = None,
+) -> GuestDefinition:
+    """Return a definition in the form in which it is read back; of ``kind``, if one is given."""
+    name, uuid, domain_type, guest_type, arch = kind or draw(kinds())
+    maximum, most = draw(st.integers(1, 4)), draw(st.integers(1, 4))
+    drawn = GuestDefinition(
+        name=name,
+        uuid=uuid,
+        domain_type=domain_type,
+        type=guest_type,
+        arch=arch,
+        vcpus=Vcpus(count=draw(st.integers(1, maximum)), maximum=maximum),
+        memory=Memory(size_kib=draw(st.integers(1, most)) * 65536, maximum_kib=most * 65536),
+        boot=draw(_boots(guest_type)),
+        disks=tuple(draw(st.lists(disks(), max_size=4, unique_by=lambda one: one.target))),
+        nics=tuple(draw(st.lists(nics(), max_size=3, unique_by=lambda one: one.mac))),
+        console=draw(st.booleans()),
+        agent=domain_type is not DomainType.XEN and draw(st.booleans()),
+        mark=draw(marks() if mark is None else mark),
+    )
+    return canonical(drawn)
+
+
+@st.composite
+def pairs(draw: st.DrawFn) -> tuple[GuestDefinition, GuestDefinition]:
+    """Two definitions of one guest: what a text says and what it shall say."""
+    kind = draw(kinds())
+    optional = st.none() | marks()
+    return draw(definitions(kind, optional)), draw(definitions(kind, optional))

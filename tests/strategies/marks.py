@@ -1,0 +1,121 @@
+"""Marks: any that the type allows and XML can hold, from tiny alphabets."""
+
+from datetime import UTC, datetime, timedelta, timezone
+from uuid import UUID
+
+from hypothesis import strategies as st
+
+from reconciler.model.mark import (
+    Mark,
+    MarkedDisk,
+    MarkedNic,
+    MarkedOperation,
+    OperationKind,
+    Phase,
+    ShutdownPolicy,
+    ThenWhat,
+    Trash,
+)
+from reconciler.model.names import (
+    Digest,
+    DiskName,
+    GuestName,
+    LibvirtPool,
+    MacAddress,
+    NicName,
+    PlanId,
+    Sha,
+    Target,
+    VolumeName,
+)
+
+REPOSITORIES = (UUID("6a0e1c5e-5c2b-4d0e-9a59-3d1f0c9c0001"), UUID(int=2))
+UUIDS = (UUID("11111111-2222-3333-4444-555555555501"), UUID(int=7))
+NAMES = ("dns", "lists", "web")
+POOLS = ("default", "vg0")
+VOLUMES = ("root.raw", "data.qcow2")
+TARGETS = ("vda", "vdb", "sda", "xvda", "xvdb1", "hdc")
+MACS = ("00:16:3e:00:00:01", "52:54:00:00:00:02", "52:54:00:00:00:ff")
+DIGESTS = ("00ff", "5d1c90ab")
+
+sayable = st.text(
+    st.characters(exclude_categories=["Cs", "Cc", "Cn"], include_characters="\t\n\r<>&'\"]]>"),
+    max_size=12,
+)
+"""Any text that XML can hold at all: no control characters, no halves of characters."""
+
+_ZONES = (UTC, timezone(timedelta(hours=5, minutes=30)))
+instants = st.datetimes(
+    min_value=datetime(1970, 1, 2),  # noqa: DTZ001 - Hypothesis puts the zone on by itself
+    max_value=datetime(9999, 12, 30),  # noqa: DTZ001 - as above
+    timezones=st.sampled_from(_ZONES),
+)
+
+
+def _marked_disks() -> st.SearchStrategy[MarkedDisk]:
+    places = st.one_of(
+        st.just((None, None)),
+        st.tuples(
+            st.sampled_from(POOLS).map(LibvirtPool), st.sampled_from(VOLUMES).map(VolumeName)
+        ),
+    )
+
+    def build(place: tuple[LibvirtPool, VolumeName] | tuple[None, None]) -> MarkedDisks:
+        pool, volume = place
+        return st.builds(
+            MarkedDisk,
+            name=st.sampled_from(("root", "data")).map(DiskName),
+            target=st.sampled_from(TARGETS).map(Target),
+            pool=st.just(pool),
+            volume=st.just(volume),
+            ours=st.booleans(),
+            filled=st.booleans(),
+            image=st.none() | sayable,
+            detached=st.none() | instants,
+        )
+
+    return places.flatmap(build)
+
+
+MarkedDisks = st.SearchStrategy[MarkedDisk]
+
+
+def marks() -> st.SearchStrategy[Mark]:
+    """Any mark, also one that no pass would write."""
+    trash = st.builds(
+        Trash,
+        since=instants,
+        until=instants,
+        commit=sayable.map(Sha),
+        approval=st.none() | st.just(PlanId("5d1c-90ab")),
+    )
+    operation = st.builds(
+        MarkedOperation, kind=st.sampled_from(OperationKind), id=sayable, since=instants
+    )
+    return st.builds(
+        Mark,
+        owner=st.sampled_from(REPOSITORIES),
+        guest=st.sampled_from(NAMES).map(GuestName),
+        uuid=st.sampled_from(UUIDS),
+        generation=st.integers(0, 3),
+        phase=st.sampled_from(Phase),
+        commit=sayable.map(Sha),
+        intent=st.sampled_from(DIGESTS).map(Digest),
+        renderer=st.integers(1, 2),
+        protected=st.booleans(),
+        shutdown=st.builds(
+            ShutdownPolicy, timeout_s=st.integers(0, 600), then=st.sampled_from(ThenWhat)
+        ),
+        disks=st.lists(_marked_disks(), max_size=3).map(tuple),
+        nics=st.lists(
+            st.builds(
+                MarkedNic,
+                name=st.sampled_from(("eth0", "eth1")).map(NicName),
+                mac=st.sampled_from(MACS).map(MacAddress),
+            ),
+            max_size=2,
+        ).map(tuple),
+        trash=st.none() | trash,
+        operation=st.none() | operation,
+        tokens=st.lists(sayable, max_size=2).map(tuple),
+    )
