@@ -1,6 +1,5 @@
 """The commands about files: init, validate, schema. They ask no host."""
 
-import json
 import re
 from pathlib import Path
 from typing import Annotated, assert_never
@@ -16,7 +15,7 @@ from reconciler.cli.starter import starter_files
 from reconciler.cli.terminal import terminal
 from reconciler.cli.validating import problems_of_folder, problems_of_revision
 from reconciler.manifests import problems
-from reconciler.manifests.schema import schemas
+from reconciler.manifests.schema import render
 
 EVERYTHING = "domops.schema.json"
 """The schema that chooses by kind, for an editor that is given one file only."""
@@ -104,19 +103,14 @@ def schema(
 ) -> None:
     """Show the JSON Schema of the manifests, or write all of them into a folder."""
     del doors  # schemas come with the program
-    made = schemas()
+    made = render()
     if folder is None:
-        terminal().write(_as_file(made[EVERYTHING]))
+        terminal().write(made[EVERYTHING])
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in made.items():
-            (folder / name).write_text(_as_file(content), encoding="utf-8")
+            (folder / name).write_text(content, encoding="utf-8")
     except OSError as error:
         refuse(f"{error.filename or folder}: {error.strerror}.")
     terminal().write("".join(f"wrote {folder / name}\n" for name in made))
-
-
-def _as_file(content: object) -> str:
-    """A schema as its file has it."""
-    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"

@@ -37,8 +37,12 @@ def as_json(document: Document) -> str:
 
 
 def as_yaml(document: Document) -> str:
-    """``document`` as YAML, keys in the order of the reference."""
-    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
+    """``document`` as YAML, keys in the order of the reference.
+
+    By way of JSON, so that both forms say the same, and an enum is the word that it stands for.
+    """
+    said: Document = json.loads(json.dumps(document))
+    return yaml.safe_dump(said, sort_keys=False, allow_unicode=True, width=100)
 
 
 def _instant(when: datetime | None) -> str | None:

@@ -26,8 +26,9 @@ DEBUG = "DOMOPS_DEBUG"
 
 
 def sentence(text: str) -> None:
-    """Put one sentence on standard error."""
-    typer.echo(f"domops: {tame(text)}", err=True)
+    """Put one sentence on standard error; or several, each on a line of its own."""
+    for line in text.splitlines():
+        typer.echo(f"domops: {tame(line)}", err=True)
 
 
 def leave(code: ExitCode) -> NoReturn:

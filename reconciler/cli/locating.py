@@ -36,10 +36,10 @@ def locating(
     def called(*args: Parameters.args, **kwargs: Parameters.kwargs) -> None:
         context = kwargs.pop("context")
         here = Where(**{name: kwargs.pop(name) for name in LOCATING})  # type: ignore[arg-type]
-        if not isinstance(context, typer.Context) or not isinstance(context.obj, Doors):
+        doors = getattr(context, "obj", None)
+        if not isinstance(doors, Doors):
             raise TypeError("the command line was started without its doors")
-        doors = replace(context.obj, where=here.over(context.obj.where))
-        command(doors, *args, **kwargs)
+        command(replace(doors, where=here.over(doors.where)), *args, **kwargs)
 
     keyword = inspect.Parameter.KEYWORD_ONLY
     parameters = [

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import getpass
+from contextlib import ExitStack
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from reconciler import bootstrap
+from reconciler.cli.picture import Picture
+from reconciler.controller.results import Look
 from reconciler.errors import StalledError
+from reconciler.planner import plan, preview
+from reconciler.recording.log import event_log
+from reconciler.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable
     from pathlib import Path
 
+    from reconciler.bootstrap import Opened
     from reconciler.cli.options import Where
-    from reconciler.cli.session import Session
+    from reconciler.controller.results import PassResult
+    from reconciler.journal.records import Event
+    from reconciler.model.names import GuestName, PlanId
+    from reconciler.model.plan import Plan, PlannedStep
+    from reconciler.planner import Preview
 
 
 def open_session(
@@ -19,7 +35,99 @@ def open_session(
     writing: bool = False,
     from_folder: Path | None = None,
     revision: str | None = None,
-) -> Session:
-    """Refuse: there is no bootstrap yet that could put the parts together."""
-    del where, writing, from_folder, revision
-    raise StalledError("this build has no controller yet; validate, init and schema work.")
+) -> Opening:
+    """Read the settings, and put a controller together for one command."""
+    settings = load_settings(config=where.config, overrides=where.overrides())
+    source = str(from_folder) if from_folder else (revision or settings.ref)
+    stack = ExitStack()
+    opened = stack.enter_context(
+        bootstrap.open_controller(
+            settings, writing=writing, from_folder=from_folder, revision=revision
+        )
+    )
+    return Opening(opened, settings=settings, source=source, stack=stack)
+
+
+class Opening:
+    """A ``Session`` on a controller of its own; closed, it lets go of everything."""
+
+    def __init__(
+        self, opened: Opened, *, settings: Settings, source: str, stack: ExitStack
+    ) -> None:
+        self._opened = opened
+        self._settings = settings
+        self._source = source
+        self._stack = stack
+
+    def look(self, *, enforce: bool = False, ahead: bool = True) -> Picture:
+        """Read the commit, ask the hosts, plan; make no writing call."""
+        return self._picture(self._opened.controller.look(enforce=enforce), ahead=ahead)
+
+    def events(self, *, limit: int, guest: GuestName | None) -> tuple[Event, ...]:
+        """The newest ``limit`` events, oldest first."""
+        return self._opened.journal.events(limit=limit, guest=guest)
+
+    def approve(self, plan_id: PlanId) -> None:
+        """Let the held acts with this id through, in the name of whoever runs the command."""
+        bootstrap.approve(self._settings, plan_id, who=getpass.getuser())
+
+    def apply(
+        self,
+        *,
+        permits: Callable[[PlannedStep], bool],
+        tell: Callable[[Event], None],
+        stop: threading.Event,
+    ) -> Picture:
+        """Carry out what the commit asks for until nothing moves any more, and look again."""
+        self._opened.controller.converge(
+            within=timedelta(seconds=self._settings.converge_s),
+            stop=stop,
+            tell=tell,
+            permits=permits,
+        )
+        return self.look(enforce=True)
+
+    def run(self, stop: threading.Event) -> None:
+        """Keep the hosts as the commits want them until ``stop`` is set."""
+        self._opened.controller.run(stop, event_log())
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self._stack.close()
+
+    def _picture(self, look: Look | PassResult, *, ahead: bool) -> Picture:
+        """What was seen, planned; there is a good commit, or an error that says why not."""
+        if not isinstance(look, Look):
+            raise StalledError("\n".join(look.problems))
+        if not ahead:
+            now = plan(
+                look.world,
+                look.observed,
+                operations=look.operations,
+                memory=look.memory,
+                policy=look.policy,
+                now=look.now,
+            )
+            return self._drawn(look, now)
+        seen = preview(
+            look.world,
+            look.observed,
+            operations=look.operations,
+            memory=look.memory,
+            policy=look.policy,
+            now=look.now,
+        )
+        return self._drawn(look, seen.first, seen)
+
+    def _drawn(self, look: Look, now: Plan, ahead: Preview | None = None) -> Picture:
+        """A picture of the plan as of now, and of the way to the fixpoint if that was asked."""
+        return Picture(
+            source=self._source,
+            world=look.world,
+            observed=look.observed,
+            plan=now,
+            expected=ahead.changes if ahead else (),
+            steps=tuple(step for _, step in ahead.steps) if ahead else now.steps,
+            converges=ahead.converged if ahead else True,
+            problems=look.problems,
+        )

@@ -82,6 +82,7 @@ kind: Guest
 metadata: {name: hello}
 spec:
   pool: main
+  type: hvm                                  # pv and pvh, on Xen, boot a kernel of the host
   cpus: 1
   memory: 512MiB
   boot: {firmware: bios, order: [disk]}

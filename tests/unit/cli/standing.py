@@ -8,8 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from reconciler.cli.picture import Picture
-from reconciler.cli.session import Session
 from reconciler.journal.records import Event, EventKind
 from reconciler.model.policy import Policy
 from reconciler.planner import plan
@@ -22,6 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.cli.options import Where
+    from reconciler.cli.picture import Picture
+    from reconciler.cli.session import Session
     from reconciler.model.desired import DesiredWorld
     from reconciler.model.names import GuestName, PlanId
     from reconciler.model.observed import ObservedWorld
