@@ -49,7 +49,7 @@ types: setup ## Check the types, tests included
 
 .PHONY: schema
 schema: setup ## Write the JSON Schemas of the manifests into schemas/
-	$(VENV)/bin/domops schema --output schemas
+	$(VENV)/bin/domops schema schemas
 
 .PHONY: docs
 docs: setup ## Write the generated pages of docs/reference/
