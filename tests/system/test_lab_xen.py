@@ -115,7 +115,6 @@ def test_a_command_that_fails_in_dom0_is_refused_with_what_it_said(dom0: Dom0) -
 
 def test_a_dom0_does_not_outlive_an_owner_that_was_killed() -> None:
     """Neither the machine nor its folder is left when the process that started it is gone."""
-    before = set((recipe.cache() / "runs").glob("*"))
     program = (
         "import signal; from tests.lab.xen.dom0 import Dom0\n"
         "with Dom0(number=1) as dom0: print(dom0.folder, flush=True); signal.pause()"
@@ -132,7 +131,6 @@ def test_a_dom0_does_not_outlive_an_owner_that_was_killed() -> None:
         assert Path(f"/proc/{machine}").exists()
         owner.kill()
     assert awaited(lambda: not folder.exists() and not Path(f"/proc/{machine}").exists())
-    assert set((recipe.cache() / "runs").glob("*")) <= before
 
 
 def test_a_machine_without_the_tools_is_told_what_to_install() -> None:
