@@ -28,6 +28,8 @@ app = typer.Typer(
     name="domops",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    # Frames and colours are for people; a help text that is piped into a file has neither.
+    rich_markup_mode="rich" if terminal().interactive else None,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="domops COMMAND --help has examples. Exit codes: 0 nothing left, 1 something, 2 error.",
 )

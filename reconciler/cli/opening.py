@@ -98,7 +98,7 @@ class Opening:
     def _picture(self, look: Look | PassResult, *, ahead: bool) -> Picture:
         """What was seen, planned; there is a good commit, or an error that says why not."""
         if not isinstance(look, Look):
-            raise StalledError("\n".join(look.problems))
+            raise StalledError(_told(look.problems))
         if not ahead:
             now = plan(
                 look.world,
@@ -131,3 +131,15 @@ class Opening:
             converges=ahead.converged if ahead else True,
             problems=look.problems,
         )
+
+
+def _told(problems: tuple[str, ...]) -> str:
+    """Why there is no world to plan for: the first problems, and where the others are."""
+    told = [*problems[:_PROBLEMS_TOLD]]
+    if len(problems) > _PROBLEMS_TOLD:
+        told.append(f"and {len(problems) - _PROBLEMS_TOLD} more; domops validate shows all.")
+    return "\n".join(told)
+
+
+_PROBLEMS_TOLD = 5
+"""Enough to see what sort of trouble it is."""
