@@ -12,7 +12,7 @@ from enum import Enum
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Final, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, BeforeValidator
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -22,8 +22,11 @@ from reconciler.manifests.kinds import KINDS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ANY_ENTRY: Final = "*"
-"""Stands in a path for the entries of a list, or for the keys of a map that the author names."""
+ENTRY: Final = "[]"
+"""Stands in a path for the entries of a list."""
+
+FREE_KEY: Final = "*"
+"""Stands in a path for the keys of a map that the author names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,21 +48,8 @@ class FieldOfGrammar:
     @property
     def dotted(self) -> str:
         """``spec.disks[].size``, ``spec.hosts.NAME.bridge``."""
-        text = ""
-        for step, after in zip(self.path, (*self.path[1:], ""), strict=True):
-            if step == ANY_ENTRY:
-                text += "[]" if self._is_list(after) else ".NAME"
-            else:
-                text += f".{step}"
-        return text.removeprefix(".")
-
-    def _is_list(self, after: str) -> bool:
-        position = self.path.index(ANY_ENTRY)
-        return (
-            bool(after)
-            and position > 0
-            and self.path[position - 1] in ("disks", "networks", "windows")
-        )
+        shown = {ENTRY: "[]", FREE_KEY: ".NAME"}
+        return "".join(shown.get(step, f".{step}") for step in self.path).removeprefix(".")
 
 
 @cache
@@ -99,16 +89,19 @@ def elsewhere(kind: str, name: str) -> tuple[str, ...]:
 
 @cache
 def field_at(kind: str, path: tuple[str, ...]) -> FieldOfGrammar | None:
-    """The field at ``path``, with `ANY_ENTRY` for entries and free keys."""
+    """The field at ``path``, as `generalised` gives it."""
     return next((each for each in fields_of(kind) if each.path == path), None)
 
 
 def generalised(kind: str, path: tuple[str | int, ...]) -> tuple[str, ...]:
-    """``path`` as the grammar knows it: indices and free keys become `ANY_ENTRY`."""
+    """``path`` as the grammar knows it: without indices and free keys."""
     steps: list[str] = []
     for step in path:
-        free = known(kind, tuple(steps)) == (ANY_ENTRY,) or isinstance(step, int)
-        steps.append(ANY_ENTRY if free else str(step))
+        if isinstance(step, int):
+            steps.append(ENTRY)
+        else:
+            free = known(kind, tuple(steps)) == (FREE_KEY,)
+            steps.append(FREE_KEY if free else step)
     return tuple(steps)
 
 
@@ -128,9 +121,9 @@ def _walk(
             example=(info.examples or [None])[0],
             not_built=missing,
         )
-        inner, entries = _inner(info.annotation)
-        if entries and inner is not None:
-            yield from _entries(inner, (*path, ANY_ENTRY), missing)
+        inner, step = _inner(info.annotation)
+        if inner is not None and step:
+            yield from _entries(inner, (*path, step), missing)
         elif inner is not None:
             yield from _walk(inner, path, missing)
 
@@ -154,24 +147,18 @@ def _first_sentence(text: str | None) -> str:
     return (text or "").split("\n", 1)[0]
 
 
-def _inner(annotation: object) -> tuple[type[BaseModel] | None, bool]:
-    """The model inside an annotation, and whether it is that of entries or of free keys."""
+def _inner(annotation: object) -> tuple[type[BaseModel] | None, str]:
+    """The model inside an annotation, and the step that leads to it from the field."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation, False
+        return annotation, ""
     origin = get_origin(annotation)
     if origin is Annotated:
         return _inner(get_args(annotation)[0])
-    if origin in (types.UnionType, Union):
-        for option in get_args(annotation):
-            inner, entries = _inner(option)
-            if inner is not None:
-                return inner, entries
-    if origin in (tuple, dict):
-        for option in get_args(annotation):
-            inner, _ = _inner(option)
-            if inner is not None:
-                return inner, True
-    return None, False
+    for option in get_args(annotation):
+        inner, step = _inner(option)
+        if inner is not None:
+            return inner, ENTRY if origin is tuple else FREE_KEY if origin is dict else step
+    return None, ""
 
 
 _WORDS: Final = (
@@ -189,6 +176,10 @@ _WORDS: Final = (
 
 def _takes(info: FieldInfo) -> str:
     annotation = info.annotation
+    for each in info.metadata:
+        if isinstance(each, BeforeValidator):  # a short form beside the map
+            short = get_args(each.json_schema_input_type)[0]
+            return f"{_takes(FieldInfo.from_annotation(short))}, or map"
     for known_type, word in _WORDS:
         if _is(info, annotation, known_type):
             return word
