@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
-from reconciler.domxml.document import drop, forget, make, number, only, put, tell
+from reconciler.domxml.document import drop, forget, make, number, only, put, said, tell
 from reconciler.errors import RefusedError, StalledError
 from reconciler.model.definition import (
     BootDevice,
@@ -31,6 +31,12 @@ _WORDS = {
 _DEVICES = {word: device for device, word in _WORDS.items()}
 _DEFAULT_ORDER = (BootDevice.DISK,)
 
+_OVMF_ON_XEN = "/usr/lib/xen/boot/ovmf.bin"
+"""What libvirt itself writes for xl's ``bios="ovmf"``; its libxl driver has no automatic choice.
+
+libxl takes the loader's type as the wish for OVMF and looks for the file by itself.
+"""
+
 
 def read(domain: Element, kind: Kind) -> Boot:
     """Return what it starts with.
@@ -49,7 +55,7 @@ def read(domain: Element, kind: Kind) -> Boot:
             initrd=os.findtext("initrd") or None,
             cmdline=os.findtext("cmdline") or None,
         )
-    firmware = Firmware.UEFI if _is_uefi(os) else Firmware.BIOS
+    firmware = Firmware.UEFI if _is_uefi(os, kind) else Firmware.BIOS
     return FirmwareBoot(firmware=firmware, order=_order(domain, os))
 
 
@@ -71,7 +77,7 @@ def write(domain: Element, wanted: Boot, kind: Kind) -> bool:
             if not wanted.order:
                 raise RefusedError(f"domain {kind.name}: firmware needs a device to start from")
             drop(os, "kernel", "initrd", "cmdline")
-            _write_firmware(os, wanted.firmware)
+            _write_firmware(os, wanted.firmware, kind)
             if _order(domain, os) != wanted.order:
                 _write_order(domain, os, wanted.order)
         case LoaderBoot():
@@ -96,8 +102,8 @@ def _base_name(path: str) -> str:
     return path.strip().rpartition("/")[2]
 
 
-def _is_uefi(os: Element) -> bool:
-    if os.get("firmware") == "efi":
+def _is_uefi(os: Element, kind: Kind) -> bool:
+    if os.get("firmware") == "efi" and not kind.on_xen:  # libxl's driver does not look at it
         return True
     return any(_is_uefi_loader(loader) for loader in os.findall("loader"))
 
@@ -106,12 +112,16 @@ def _is_uefi_loader(loader: Element) -> bool:
     return loader.get("type") == "pflash" or "ovmf" in _base_name(loader.text or "").lower()
 
 
-def _write_firmware(os: Element, wanted: Firmware) -> None:
-    """Let libvirt choose the file; one that was chosen for the other firmware must go."""
-    if _is_uefi(os) is (wanted is Firmware.UEFI):
+def _write_firmware(os: Element, wanted: Firmware, kind: Kind) -> None:
+    """Let the hypervisor choose the file; one that was chosen for the other firmware must go."""
+    if _is_uefi(os, kind) is (wanted is Firmware.UEFI):
         return
     drop(os, "loader", "nvram", "firmware")
     match wanted:
+        case Firmware.UEFI if kind.on_xen:
+            loader = said("loader", _OVMF_ON_XEN)
+            loader.attrib.update({"readonly": "yes", "type": "pflash"})
+            put(os, loader, after=os.find("type"))
         case Firmware.UEFI:
             os.set("firmware", "efi")
         case Firmware.BIOS:

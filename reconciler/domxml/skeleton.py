@@ -28,7 +28,7 @@ SPARE_PORTS = 8
 """Slots kept free for what is plugged in later.
 
 In a PCI Express machine a device can be plugged into a running guest only if a root port waits for
-it, and ports themselves cannot be plugged. libvirt makes just as many as a new guest has devices.
+it, and ports themselves cannot be plugged. libvirt makes one more than a new guest has devices.
 """
 
 # Beside disks and NICs, what libvirt puts into slots of its own: USB, balloon, agent's line, SCSI.
