@@ -1,8 +1,9 @@
 """The desired world: all manifests of one good commit, resolved.
 
 Classes and defaults are filled in and references are checked before a value of these types exists;
-whoever holds a ``DesiredWorld`` may rely on it. ``lines`` and ``origin`` say where in the repository
-each field was written, so that every act can name its reason; they are no part of the intent.
+whoever holds a ``DesiredWorld`` may rely on it. ``lines`` and ``origin`` say where in the
+repository each field was written, so that every act can name its reason; they are no part of the
+intent.
 """
 
 from __future__ import annotations
@@ -211,8 +212,9 @@ class Autostart(StrEnum):
 class DesiredGuest:
     """One guest as its manifest wants it.
 
-    ``intent`` is the digest of everything here but ``lines`` and ``origin``: it changes exactly when
-    what is wanted changes. ``type`` is None for ``auto`` (pvh on Xen, hvm elsewhere). ``host`` pins.
+    ``intent`` is the digest of everything here but ``lines`` and ``origin``: it changes exactly
+    when what is wanted changes. ``type`` is None for ``auto`` (pvh on Xen, hvm elsewhere). ``host``
+    pins.
     """
 
     name: GuestName

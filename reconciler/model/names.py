@@ -1,4 +1,4 @@
-"""Names have their own types, so that a host's name can never be passed where a guest's is meant."""
+"""Names have their own types: a host's can never be passed where a guest's is meant."""
 
 from __future__ import annotations
 

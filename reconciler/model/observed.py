@@ -85,8 +85,8 @@ class ObservedGuest:
     ``stored`` is the definition of the next start (None for a transient domain), ``live`` the
     running one (None when it does not run). ``live.vcpus.count`` and ``live.memory.size_kib`` are
     the achieved values, not the wished ones. ``mark`` is the mark found, whoever's and however
-    stale it is: judging it is the planner's work. ``mark_problem`` says why an element of ours could
-    not be read. ``disk_sizes`` are the sizes in bytes that the guest is offered, by target.
+    stale it is: judging it is the planner's work. ``mark_problem`` says why an element of ours
+    could not be read. ``disk_sizes`` are the sizes in bytes that the guest is offered, by target.
     ``state_since`` is when the present state was first seen, or None if it is seen for the first
     time. ``job`` names a job that somebody runs on the domain.
     """

@@ -1,8 +1,8 @@
 """The steps: every way in which domops changes the world, each a value.
 
-A step's docstring is the obligation of whoever carries it out. A step says what must be so, not how:
-carrying it out where it is so already changes nothing and succeeds. What a step is expected to do to
-a world is told by ``planner.effects``; the doors carry it out.
+A step's docstring is the obligation of whoever carries it out. A step says what must be so, not
+how: carrying it out where it is so already changes nothing and succeeds. What a step is expected to
+do to a world is told by ``planner.effects``; the doors carry it out.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class DefineGuest(_OnGuest):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetMark(_OnGuest):
-    """The stored mark (and the live one of a running guest) must be ``mark``; nothing else moves."""
+    """The stored mark (and a running guest's live one) must be ``mark``; nothing else moves."""
 
     mark: Mark
 
@@ -127,7 +127,7 @@ class AttachDisk(_OnGuest):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetachDisk(_OnGuest):
-    """The running guest must have let go of ``disk``; its volume stays, the stored definition too."""
+    """The running guest must have let go of ``disk``; volume and stored definition stay."""
 
     disk: Disk
 

@@ -1,7 +1,8 @@
 """Differences between two definitions of a guest, field by field, in the manifest's words.
 
-Only what the manifest owns is compared: disks and NICs that are in neither the mark nor the manifest
-belong to somebody else and are not looked at. What a difference costs the guest is a table here.
+Only what the manifest owns is compared: disks and NICs that are in neither the mark nor the
+manifest belong to somebody else and are not looked at. What a difference costs the guest is a table
+here.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """One field that differs; ``disk`` and ``nic`` are the wanted ones (the actual ones if gone)."""
+    """One field that differs; ``disk`` and ``nic`` are the wanted ones (if gone, the actual)."""
 
     kind: Kind
     field: str
@@ -78,15 +79,13 @@ def differences(
     wanted: GuestDefinition, actual: GuestDefinition, owned: Owned, *, slack_kib: int = 0
 ) -> tuple[Difference, ...]:
     """Every owned field in which ``actual`` is not as ``wanted``."""
-    return tuple(
-        [
-            *_cpus(wanted, actual),
-            *_memory(wanted, actual, slack_kib),
-            *_boot(wanted.boot, actual.boot),
-            *_disks(wanted, actual, owned),
-            *_nics(wanted, actual, owned),
-            *_channels(wanted, actual),
-        ]
+    return (
+        *_cpus(wanted, actual),
+        *_memory(wanted, actual, slack_kib),
+        *_boot(wanted.boot, actual.boot),
+        *_disks(wanted, actual, owned),
+        *_nics(wanted, actual, owned),
+        *_channels(wanted, actual),
     )
 
 
@@ -220,7 +219,7 @@ def _disks(wanted: GuestDefinition, actual: GuestDefinition, owned: Owned) -> It
 
 
 def _without_source(disk: Disk) -> tuple[object, ...]:
-    return (disk.target, disk.bus, disk.device)
+    return (disk.target, disk.bus, disk.device, disk.read_only)
 
 
 def disk_words(disk: Disk) -> str:

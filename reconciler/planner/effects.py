@@ -1,8 +1,8 @@
 """What each step is expected to do to a world.
 
 ``after`` is the planner's knowledge of cause and effect. The preview alternates it with planning,
-the in-memory hypervisor is built on it, and the executor asks ``reached`` whether a step's obligation
-is seen true. A world in which a step changes nothing is returned as the same object.
+the in-memory hypervisor is built on it, and the executor asks ``reached`` whether a step's
+obligation is seen true. A world in which a step changes nothing is returned as the same object.
 """
 
 from __future__ import annotations
@@ -52,6 +52,19 @@ if TYPE_CHECKING:
     from reconciler.model.memory import Memory
     from reconciler.model.names import LibvirtPool, Target, VolumeName
 
+OnLive = (
+    GrowDisk
+    | SetVcpus
+    | SetMemory
+    | AttachDisk
+    | DetachDisk
+    | ChangeMedium
+    | AttachNic
+    | DetachNic
+    | ChangeNic
+)
+"""The steps that change a running guest and leave its stored definition."""
+
 BALLOON_SLACK_KIB = 1024
 """How far an achieved memory size may lie from its goal and still count as reached."""
 
@@ -68,9 +81,44 @@ def after(step: Step, world: ObservedWorld, now: datetime) -> ObservedWorld:
 
 
 def reached(step: Step, world: ObservedWorld) -> bool:
-    """Whether the obligation of ``step`` is seen true; never so on a host that is silent."""
+    """Whether the obligation of ``step`` is seen true.
+
+    It never is on a host that is silent, nor while that is missing which the step would change.
+    """
     host = world.hosts.get(step.host)
-    return isinstance(host, ObservedHost) and _on_host(step, host, host.answered_at) is host
+    if not isinstance(host, ObservedHost) or not possible(step, host):
+        return False
+    return _on_host(step, host, host.answered_at) is host
+
+
+def possible(step: Step, host: ObservedHost) -> bool:
+    """Whether that which ``step`` is about is there, so that it can have its effect."""
+    match step:
+        case DefineGuest() | ShutDownGuest() | DestroyGuest():
+            return True
+        case CreateVolume() | DiscardVolume() | GrowVolume():
+            pool = host.pools.get(step.pool)
+            if pool is None or not pool.active:
+                return False
+            return not isinstance(step, GrowVolume) or step.volume in pool.volumes
+        case SetMark() | SetAutostart() | StartGuest():
+            guest = host.guests.get(step.uuid)
+            return guest is not None and (guest.stored is not None or guest.active)
+        case _:
+            guest = host.guests.get(step.uuid)
+            return guest is not None and guest.live is not None and _has_device(step, guest.live)
+
+
+def _has_device(step: OnLive, live: GuestDefinition) -> bool:
+    match step:
+        case GrowDisk():
+            return live.disk(step.target) is not None
+        case ChangeMedium():
+            return live.disk(step.disk.target) is not None
+        case ChangeNic():
+            return live.nic(step.nic.mac) is not None
+        case _:
+            return True
 
 
 def remembered(step: Step, memory: Memory) -> Memory:
@@ -92,6 +140,8 @@ def digest_of(definition: GuestDefinition) -> Digest:
 
 
 def _on_host(step: Step, host: ObservedHost, now: datetime) -> ObservedHost:
+    if not possible(step, host):
+        return host
     match step:
         case CreateVolume() | DiscardVolume() | GrowVolume():
             return _on_volume(step, host)
@@ -103,93 +153,103 @@ def _on_host(step: Step, host: ObservedHost, now: datetime) -> ObservedHost:
             return _stop(step, host, now, StateReason.SHUT_DOWN)
         case DestroyGuest():
             return _stop(step, host, now, StateReason.DESTROYED)
-        case _:
-            guest = host.guests.get(step.uuid)
-            if guest is None:
-                return host
-            changed = _on_guest(step, guest, host)
+        case SetMark() | SetAutostart():
+            guest = host.guests[step.uuid]
+            changed = (
+                _set_mark(step, guest) if isinstance(step, SetMark) else _set_autostart(step, guest)
+            )
             return host if changed is guest else _with_guest(host, changed)
-
-
-def _on_guest(
-    step: SetMark
-    | GrowDisk
-    | SetVcpus
-    | SetMemory
-    | AttachDisk
-    | DetachDisk
-    | ChangeMedium
-    | AttachNic
-    | DetachNic
-    | ChangeNic
-    | SetAutostart,
-    guest: ObservedGuest,
-    host: ObservedHost,
-) -> ObservedGuest:
-    match step:
-        case SetMark():
-            return _set_mark(step, guest)
-        case SetAutostart():
-            return guest if guest.autostart == step.on else replace(guest, autostart=step.on)
         case _:
-            if guest.live is None:
-                return guest
-            return _on_live(step, guest, guest.live, host)
+            return _on_live(step, host)
 
 
-def _on_live(
-    step: GrowDisk
-    | SetVcpus
-    | SetMemory
-    | AttachDisk
-    | DetachDisk
-    | ChangeMedium
-    | AttachNic
-    | DetachNic
-    | ChangeNic,
-    guest: ObservedGuest,
-    live: GuestDefinition,
-    host: ObservedHost,
-) -> ObservedGuest:
+def _set_autostart(step: SetAutostart, guest: ObservedGuest) -> ObservedGuest:
+    return guest if guest.autostart == step.on else replace(guest, autostart=step.on)
+
+
+def _on_live(step: OnLive, host: ObservedHost) -> ObservedHost:
+    guest = host.guests[step.uuid]
+    if guest.live is None:
+        return host
     match step:
+        case SetVcpus() | SetMemory():
+            return _resize(step, guest, guest.live, host)
         case GrowDisk():
-            if guest.disk_sizes.get(step.target, 0) >= step.capacity_bytes:
-                return guest
-            sizes = {**guest.disk_sizes, step.target: step.capacity_bytes}
-            return replace(guest, disk_sizes=sizes)
-        case SetVcpus():
-            if live.vcpus.count == step.count:
-                return guest
-            vcpus = replace(live.vcpus, count=step.count)
-            return replace(guest, live=replace(live, vcpus=vcpus))
-        case SetMemory():
-            if abs(live.memory.size_kib - step.size_kib) <= BALLOON_SLACK_KIB:
-                return guest
-            memory = replace(live.memory, size_kib=step.size_kib)
-            return replace(guest, live=replace(live, memory=memory))
-        case AttachDisk() | ChangeMedium():
-            if live.disk(step.disk.target) == step.disk:
-                return guest
-            disks = with_disk(live.disks, step.disk)
-            sizes = {**guest.disk_sizes, **_offered((step.disk,), host)}
-            return replace(guest, live=replace(live, disks=disks), disk_sizes=sizes)
-        case DetachDisk():
-            if live.disk(step.disk.target) is None:
-                return guest
-            disks = tuple(disk for disk in live.disks if disk.target != step.disk.target)
-            sizes = {t: size for t, size in guest.disk_sizes.items() if t != step.disk.target}
-            return replace(guest, live=replace(live, disks=disks), disk_sizes=sizes)
-        case AttachNic() | ChangeNic():
-            if live.nic(step.nic.mac) == step.nic:
-                return guest
-            return replace(guest, live=replace(live, nics=with_nic(live.nics, step.nic)))
-        case DetachNic():
-            if live.nic(step.nic.mac) is None:
-                return guest
-            nics = tuple(nic for nic in live.nics if nic.mac != step.nic.mac)
-            return replace(guest, live=replace(live, nics=nics))
+            return _grow_disk(step, guest, guest.live, host)
+        case AttachDisk() | ChangeMedium() | DetachDisk():
+            live = _on_disk(step, guest.live)
+            sizes = _offered(live.disks, host)
+            known = {disk.target for disk in live.disks if disk in guest.live.disks}
+            sizes |= {target: size for target, size in guest.disk_sizes.items() if target in known}
+        case AttachNic() | ChangeNic() | DetachNic():
+            live = _on_nic(step, guest.live)
+            sizes = dict(guest.disk_sizes)
         case _:
             assert_never(step)
+    if live is guest.live:
+        return host
+    return _with_guest(host, replace(guest, live=live, disk_sizes=sizes))
+
+
+def _resize(
+    step: SetVcpus | SetMemory, guest: ObservedGuest, live: GuestDefinition, host: ObservedHost
+) -> ObservedHost:
+    match step:
+        case SetVcpus():
+            if live.vcpus.count == step.count:
+                return host
+            changed = replace(live, vcpus=replace(live.vcpus, count=step.count))
+            return _with_guest(host, replace(guest, live=changed))
+        case SetMemory():
+            more = step.size_kib - live.memory.size_kib
+            if abs(more) <= BALLOON_SLACK_KIB:
+                return host
+            changed = replace(live, memory=replace(live.memory, size_kib=step.size_kib))
+            free = host.free_memory_kib - more
+            return replace(_with_guest(host, replace(guest, live=changed)), free_memory_kib=free)
+        case _:
+            assert_never(step)
+
+
+def _grow_disk(
+    step: GrowDisk, guest: ObservedGuest, live: GuestDefinition, host: ObservedHost
+) -> ObservedHost:
+    """The guest is offered more, and the volume behind its disk has grown with it."""
+    if guest.disk_sizes.get(step.target, 0) >= step.capacity_bytes:
+        return host
+    sizes = {**guest.disk_sizes, step.target: step.capacity_bytes}
+    host = _with_guest(host, replace(guest, disk_sizes=sizes))
+    disk = live.disk(step.target)
+    source = disk.source if disk is not None else None
+    if not isinstance(source, VolumeSource) or source.pool not in host.pools:
+        return host
+    pool = host.pools[source.pool]
+    volume = pool.volumes.get(source.volume)
+    if volume is None or volume.capacity_bytes >= step.capacity_bytes:
+        return host
+    grown = replace(volume, capacity_bytes=step.capacity_bytes)
+    return _with_volumes(host, pool, {**pool.volumes, volume.name: grown})
+
+
+def _on_disk(
+    step: AttachDisk | ChangeMedium | DetachDisk, live: GuestDefinition
+) -> GuestDefinition:
+    present = live.disk(step.disk.target)
+    if isinstance(step, DetachDisk):
+        if present is None:
+            return live
+        left = tuple(disk for disk in live.disks if disk.target != step.disk.target)
+        return replace(live, disks=left)
+    return live if present == step.disk else replace(live, disks=with_disk(live.disks, step.disk))
+
+
+def _on_nic(step: AttachNic | ChangeNic | DetachNic, live: GuestDefinition) -> GuestDefinition:
+    present = live.nic(step.nic.mac)
+    if isinstance(step, DetachNic):
+        if present is None:
+            return live
+        return replace(live, nics=tuple(nic for nic in live.nics if nic.mac != step.nic.mac))
+    return live if present == step.nic else replace(live, nics=with_nic(live.nics, step.nic))
 
 
 def with_disk(disks: tuple[Disk, ...], disk: Disk) -> tuple[Disk, ...]:

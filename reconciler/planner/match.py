@@ -77,14 +77,14 @@ def match(
 ) -> Matching:
     """Find every guest, or say why it cannot be told where it is."""
     index = _index(desired, observed)
-    condemned = {op.guest: op for op in operations if op.condemned}
+    index.condemned.update({one.guest: one for one in operations if one.condemned})
     guests: dict[GuestName, Match] = {}
     for guest in desired.guests.values():
-        guests[guest.name] = _one(guest, index, condemned, desired, observed, memory)
+        guests[guest.name] = _one(guest, index, desired, observed, memory)
     orphans: dict[GuestName, Match] = {}
     for name, copies in index.owned.items():
         if name not in desired.guests:
-            orphans[name] = _home(name, copies, condemned, desired, observed, memory, pool=None)
+            orphans[name] = _home(name, copies, index, desired, observed, memory, None)
     return Matching(guests=guests, orphans=orphans, foreign=tuple(index.foreign))
 
 
@@ -98,12 +98,14 @@ class _Copy:
 @dataclass(slots=True, kw_only=True)
 class _Index:
     owned: dict[GuestName, list[_Copy]] = field(default_factory=lambda: defaultdict(list))
-    strangers: list[tuple[ObservedHost, ObservedGuest]] = field(default_factory=list)
-    strange_uuids: dict[UUID, tuple[ObservedHost, ObservedGuest]] = field(default_factory=dict)
+    strange_uuids: dict[UUID, list[tuple[ObservedHost, ObservedGuest]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
     strange_names: dict[str, list[tuple[ObservedHost, ObservedGuest]]] = field(
         default_factory=lambda: defaultdict(list)
     )
     foreign: list[Foreign] = field(default_factory=list)
+    condemned: dict[GuestName, Operation] = field(default_factory=dict)
 
 
 def _index(desired: DesiredWorld, observed: ObservedWorld) -> _Index:
@@ -117,7 +119,7 @@ def _index(desired: DesiredWorld, observed: ObservedWorld) -> _Index:
             problem = _mark_problem(guest, desired.repository)
             if problem:
                 index.foreign.append(Foreign(host=host.name, name=guest.name, message=problem))
-            index.strange_uuids[guest.uuid] = (host, guest)
+            index.strange_uuids[guest.uuid].append((host, guest))
             index.strange_names[guest.name].append((host, guest))
     return index
 
@@ -134,19 +136,16 @@ def _mark_problem(guest: ObservedGuest, repository: UUID) -> str:
 def _one(
     guest: DesiredGuest,
     index: _Index,
-    condemned: Mapping[GuestName, Operation],
     desired: DesiredWorld,
     observed: ObservedWorld,
     memory: Memory,
 ) -> Match:
     copies = index.owned.get(guest.name)
     if copies:
-        return _home(guest.name, copies, condemned, desired, observed, memory, pool=guest.pool)
-    if guest.name in condemned:
-        return _bound(condemned[guest.name])
-    stranger = index.strange_uuids.get(guest.uuid)
-    if stranger is not None:
-        host, domain = stranger
+        return _home(guest.name, copies, index, desired, observed, memory, guest.pool)
+    if guest.name in index.condemned:
+        return _bound(index.condemned[guest.name])
+    for host, domain in index.strange_uuids.get(guest.uuid, ()):
         return Unclear(
             reason=Reason.CONFLICT,
             message=f"a domain with its UUID, {domain.name}, exists on {host.name} and is not ours",
@@ -175,16 +174,23 @@ def _bound(operation: Operation) -> Unclear:
 def _home(
     name: GuestName,
     copies: list[_Copy],
-    condemned: Mapping[GuestName, Operation],
+    index: _Index,
     desired: DesiredWorld,
     observed: ObservedWorld,
     memory: Memory,
-    *,
     pool: PoolName | None,
 ) -> Match:
     """Of several copies: a running one wins; of stopped ones the highest generation."""
-    if name in condemned:
-        return _bound(condemned[name])
+    if name in index.condemned:
+        return _bound(index.condemned[name])
+    twins = {copy.guest.uuid for copy in copies}
+    for uuid in sorted(twins):
+        for host, domain in index.strange_uuids.get(uuid, ()):
+            return Unclear(
+                reason=Reason.CONFLICT,
+                message=f"a domain with its UUID, {domain.name}, is on {host.name} too, without"
+                " its mark; undefine one by hand",
+            )
     running = [copy for copy in copies if copy.guest.active]
     if len(running) > 1:
         where = " and ".join(sorted(copy.host.name for copy in running))
@@ -216,19 +222,23 @@ def _could_be(
 
     Without a history the guest could be on any host of any pool. With one, on the hosts of the
     pools it was ever in; and a host whose last complete answer is older than the guest's first
-    commit cannot have it, provided that no step for the guest ever began there.
+    commit cannot have it, provided that no step for the guest ever began there. A host on which one
+    began counts wherever it went since.
     """
     history = memory.guests.get(name)
     pools = None if history is None or pool is None else history.pools | {pool}
+    touched = history.touched if history is not None else frozenset()
     if memory.departed is None:
         yield "which hosts have left the repository is not known yet"
     for gone in memory.departed or ():
         if gone.name in desired.hosts:
             continue
-        if pools is None or gone.pool is None or gone.pool in pools:
+        if pools is None or gone.pool is None or gone.pool in pools or gone.name in touched:
             yield f"host {gone.name} left the repository without having been retired"
     for host in desired.hosts.values():
-        if host.state is HostState.RETIRED or (pools is not None and host.pool not in pools):
+        if host.state is HostState.RETIRED:
+            continue
+        if pools is not None and host.pool not in pools and host.name not in touched:
             continue
         seen = observed.hosts.get(host.name)
         if isinstance(seen, ObservedHost):
@@ -238,7 +248,7 @@ def _could_be(
             history is not None
             and answered is not None
             and history.first_seen > answered
-            and host.name not in history.touched
+            and host.name not in touched
         ):
             continue
         why = seen.why if isinstance(seen, SilentHost) else "it was not asked"

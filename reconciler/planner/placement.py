@@ -25,7 +25,7 @@ from reconciler.model.plan import (
 )
 from reconciler.model.steps import DefineGuest
 from reconciler.planner import words
-from reconciler.planner.classify import Verdict
+from reconciler.planner.case import Verdict
 from reconciler.planner.wanted import Wanted, wanted
 
 if TYPE_CHECKING:

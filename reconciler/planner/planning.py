@@ -17,7 +17,8 @@ from reconciler.model.plan import (
     Reason,
     Sync,
 )
-from reconciler.planner.classify import Verdict, classify
+from reconciler.planner.case import Verdict
+from reconciler.planner.classify import classify
 from reconciler.planner.match import Found, Missing, Unclear, match
 from reconciler.planner.placement import Placing
 from reconciler.planner.trash import dismiss

@@ -1,8 +1,8 @@
 """The preview: plan, let the steps have their expected effect, plan again, to the fixpoint.
 
 It shows the whole way from the observed world to the desired one, including what only becomes
-possible after something else, and moves ``now`` on to the next instant that a plan waits for. Nothing
-is asked and nothing is done.
+possible after something else, and moves ``now`` on to the next instant that a plan waits for.
+Nothing is asked and nothing is done.
 """
 
 from __future__ import annotations

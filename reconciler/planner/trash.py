@@ -2,8 +2,8 @@
 
 Beginning a deletion is the one counted step of this stage. All deletions of a pool that its budget
 does not cover are held together, under a plan id that is the digest of what would be done and of
-nothing else, so that an approval in a later commit meets it; finished acts carry the id that let them
-through in their marks, so that finishing some does not undo the approval of the rest.
+nothing else, so that an approval in a later commit meets it; finished acts carry the id that let
+them through in their marks, so that finishing some does not undo the approval of the rest.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ from reconciler.model.plan import (
     Sync,
 )
 from reconciler.model.steps import SetAutostart, SetMark
-from reconciler.planner.classify import Block, Move, Verdict, operation_mark, stop
+from reconciler.planner.case import Block, Move, Verdict
 from reconciler.planner.match import Found, in_trash
+from reconciler.planner.stopping import operation_mark, stop
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -86,6 +87,8 @@ def dismiss(
             verdicts[name] = _keep_in_trash(found, world, now)
         else:
             due.setdefault(pool, {})[name] = found
+    for operation in operations.values():
+        _count_begun(operation, orphans, world, finished)
     held: list[Held] = []
     for pool, candidates in due.items():
         approvals = policy.approvals | world.approvals
@@ -93,6 +96,23 @@ def dismiss(
         verdicts.update(outcome.verdicts)
         held.extend(outcome.held)
     return Dismissals(verdicts=verdicts, held=tuple(held))
+
+
+def _count_begun(
+    operation: Operation,
+    orphans: Mapping[GuestName, Found],
+    world: DesiredWorld,
+    finished: dict[PoolName | None, list[Mark]],
+) -> None:
+    """A deletion that is being begun counts as begun, though its mark is not seen yet."""
+    step = operation.step
+    if not isinstance(step, SetMark) or step.mark.phase is not Phase.TRASH:
+        return
+    found = orphans.get(operation.guest)
+    if found is not None and in_trash(found):
+        return
+    manifest = world.hosts.get(operation.host)
+    finished.setdefault(manifest.pool if manifest else None, []).append(step.mark)
 
 
 def allowance(budget: Budget, guests: int) -> int:
@@ -140,12 +160,16 @@ def _guard(found: Found, memory: Memory, now: datetime) -> Block | None:
         return Block(reason=Reason.PAUSED, message=f"it is {guest.state} ({guest.reason})")
     if guest.job is not None:
         return Block(reason=Reason.BUSY, message=f"somebody's {guest.job} is running on it")
+    return _failed_before(found, memory, now)
+
+
+def _failed_before(found: Found, memory: Memory, now: datetime) -> Block | None:
     failure = memory.failures.get(found.mark.guest)
     if failure is not None and failure.intent is None:
         if failure.stalled:
             return Block(reason=Reason.STALLED, message=failure.message, fate=Fate.REFUSED)
         if now < failure.retry_at:
-            stopping = guest.active and in_trash(found)
+            stopping = found.guest.active and in_trash(found)
             reason = Reason.IGNORES_SHUTDOWN if stopping else Reason.BACKOFF
             return Block(reason=reason, message=failure.message, until=failure.retry_at)
     return None

@@ -1,8 +1,8 @@
 """What a guest's stored definition shall be on one host: names resolved, targets given, mark made.
 
-The manifest speaks of storages and networks, a host of its pools and bridges; the manifest may leave
-targets open, the mark remembers which were given. Whatever of the stored definition the manifest does
-not own is carried over.
+The manifest speaks of storages and networks, a host of its pools and bridges; the manifest may
+leave targets open, the mark remembers which were given. Whatever of the stored definition the
+manifest does not own is carried over.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from reconciler.model.definition import NicSource
     from reconciler.model.desired import DesiredGuest, DesiredNic, DesiredWorld
     from reconciler.model.memory import Memory
+    from reconciler.model.names import DiskName
     from reconciler.model.observed import ObservedGuest, ObservedHost
 
 _BUSES_XEN = {"xvd": Bus.XEN, "hd": Bus.IDE, "sd": Bus.SCSI}
@@ -88,6 +89,7 @@ def wanted(
     """Resolve ``guest`` for ``host``; ``existing`` is None where it is to be made."""
     refusals: list[Change] = []
     blocked = False
+    creating = existing is None or existing.mark.phase is Phase.CREATING
     type_ = _type(guest, host, existing, refusals)
     stored_disks = existing.stored.disks if existing else ()
     entries: list[MarkedDisk] = []
@@ -98,41 +100,20 @@ def wanted(
     for disk in guest.disks:
         old = existing.mark.disk(disk.name) if existing else None
         if old is None:
-            entry = _new_entry(disk, guest, host, desired, type_, taken)
-            clash = any(one.target == entry.target for one in stored_disks)
-            if clash:
-                blocked = True
-                refusals.append(
-                    _refusal(
-                        guest,
-                        f"disks[{disk.name}].target",
-                        "",
-                        entry.target,
-                        Reason.CONFLICT,
-                        f"{entry.target} is in use by a disk that is not in the manifest",
-                    )
-                )
+            entry = _new_entry(disk, host, desired, type_, taken)
+            refusal = _obstacle(disk, entry, guest, host, existing)
+            if refusal is not None:
+                refusals.append(refusal)
+                blocked = blocked or creating
+                continue  # a guest that is in use goes on without the disk
         else:
             entry = _old_entry(disk, old, guest, host, desired, refusals)
         taken.add(entry.target)
         entries.append(entry)
         if isinstance(disk, CdromDisk):
             drives[entry.target] = disk
-        if bus_of(entry.target, host.domain_type, _device(disk)) is None:
-            blocked = True
-            refusals.append(
-                _refusal(
-                    guest,
-                    f"disks[{disk.name}].target",
-                    "",
-                    entry.target,
-                    Reason.NOT_SUPPORTED,
-                    f"{host.name} has no bus for {entry.target}",
-                )
-            )
     entries.extend(_left_over(guest, existing, now))
     entries.sort(key=lambda entry: entry.name)
-    creating = existing is None or existing.mark.phase is Phase.CREATING
     filled = [_is_filled(entry, host, memory) for entry in entries]
     present = [entry.detached is None for entry in entries]
     all_filled = all(full for full, here in zip(filled, present, strict=True) if here)
@@ -143,11 +124,11 @@ def wanted(
         for entry, full, here in zip(entries, filled, present, strict=True)
         if here and not full
     )
-    nics = [_nic(nic, guest, host, desired) for nic in guest.nics]
+    nics = [_nic(nic, host, desired) for nic in guest.nics]
     mark = _mark(guest, desired, existing, entries, generation, unfilled=bool(unfilled))
     before = existing.mark if existing else mark  # what was let go is still ours to take away
     owned = Owned(
-        disks={entry.target: entry.name for entry in (*before.disks, *entries)},
+        disks=_owned_disks((*before.disks, *entries), existing),
         nics={entry.mac: entry.name for entry in (*before.nics, *mark.nics)},
     )
     definition = GuestDefinition(
@@ -226,7 +207,6 @@ def _device(disk: VolumeDisk | CdromDisk) -> DiskDevice:
 
 def _new_entry(
     disk: VolumeDisk | CdromDisk,
-    guest: DesiredGuest,
     host: ObservedHost,
     desired: DesiredWorld,
     type_: GuestType,
@@ -246,6 +226,76 @@ def _new_entry(
         filled=False,
         image=_image_words(disk),
     )
+
+
+def _obstacle(
+    disk: VolumeDisk | CdromDisk,
+    entry: MarkedDisk,
+    guest: DesiredGuest,
+    host: ObservedHost,
+    existing: Existing | None,
+) -> Change | None:
+    """Why a disk that the mark does not know cannot be had; never is anything there taken over."""
+    field = f"disks[{disk.name}]"
+    if bus_of(entry.target, host.domain_type, _device(disk)) is None:
+        why = f"{host.name} has no bus for {entry.target}"
+        return _refusal(guest, f"{field}.target", "", entry.target, Reason.NOT_SUPPORTED, why)
+    if existing is None:
+        return None  # placement looks at what is there
+    if _is_others(entry.target, guest, existing):
+        why = f"{entry.target} is in use by a disk that is not in the manifest"
+        return _refusal(guest, f"{field}.target", "", entry.target, Reason.CONFLICT, why)
+    if entry.pool is None or entry.volume is None:
+        return None
+    place = f"{entry.pool}/{entry.volume}"
+    pool = host.pools.get(entry.pool)
+    if pool is None or not pool.active:
+        why = f"{host.name} has no active storage pool {entry.pool}"
+        return _refusal(guest, field, "none", place, Reason.NO_PLACE, why)
+    if entry.volume in pool.volumes:
+        why = f"{host.name} has a volume {place} already; domops never takes or overwrites one"
+        return _refusal(guest, field, "none", place, Reason.CONFLICT, why)
+    return None
+
+
+def _is_others(target: Target, guest: DesiredGuest, existing: Existing) -> bool:
+    """Whether a disk at ``target`` belongs neither to the manifest nor to an earlier one."""
+    names = {disk.name for disk in guest.disks}
+    let_go = {entry.target for entry in existing.mark.disks if entry.name not in names}
+    there = any(disk.target == target for disk in existing.stored.disks)
+    return there and target not in let_go
+
+
+def _owned_disks(
+    entries: tuple[MarkedDisk, ...], existing: Existing | None
+) -> dict[Target, DiskName]:
+    """The targets that are ours; one let go is, only while the disk that we put there is there."""
+    owned: dict[Target, DiskName] = {}
+    for entry in entries:
+        if entry.detached is not None and _still_there(entry, existing):
+            owned[entry.target] = entry.name
+    for entry in entries:
+        if entry.detached is None:
+            owned[entry.target] = entry.name
+    return owned
+
+
+def _still_there(entry: MarkedDisk, existing: Existing | None) -> bool:
+    if existing is None:
+        return False
+    for definition in (existing.stored, existing.guest.live):
+        disk = definition.disk(entry.target) if definition is not None else None
+        if disk is None:
+            continue
+        if entry.volume is None and disk.device is DiskDevice.CDROM:
+            return True
+        source = disk.source
+        if isinstance(source, VolumeSource) and (source.pool, source.volume) == (
+            entry.pool,
+            entry.volume,
+        ):
+            return True
+    return False
 
 
 def _image_words(disk: VolumeDisk) -> str | None:
@@ -339,6 +389,9 @@ def _left_over(guest: DesiredGuest, existing: Existing | None, now: datetime) ->
 def _is_filled(entry: MarkedDisk, host: ObservedHost, memory: Memory) -> bool:
     if entry.filled or entry.pool is None or entry.volume is None:
         return True
+    pool = host.pools.get(entry.pool)
+    if pool is None or entry.volume not in pool.volumes:
+        return False  # memory of a volume that is gone
     return (host.name, entry.pool, entry.volume) in memory.filled
 
 
@@ -393,7 +446,7 @@ def _medium(drive: CdromDisk, host: ObservedHost, desired: DesiredWorld) -> Volu
     return VolumeSource(pool=desired.storages[drive.storage].on(host.name), volume=drive.volume)
 
 
-def _nic(nic: DesiredNic, guest: DesiredGuest, host: ObservedHost, desired: DesiredWorld) -> Nic:
+def _nic(nic: DesiredNic, host: ObservedHost, desired: DesiredWorld) -> Nic:
     network = desired.networks[nic.network]
     name = network.hosts.get(host.name)
     source: NicSource
@@ -457,7 +510,7 @@ def _mark(
 
 
 def _phase(mark: Mark, *, unfilled: bool) -> Phase:
-    """The phase after this define; a guest that left the trash was never used if nothing is full."""
+    """The phase after this define; a guest from the trash was never used if nothing is full."""
     match mark.phase:
         case Phase.READY:
             return Phase.READY
