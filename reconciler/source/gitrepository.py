@@ -152,12 +152,23 @@ class GitRepository:
     def commit(self, revision: str) -> CommitInfo:
         """Return the commit that a person means: a branch, a tag, ``HEAD~2``, part of a hash.
 
+        The source's own ref means what it does everywhere here. Of a remote repository nothing
+        else is known but hashes, because nothing else is fetched.
+
         Raises:
             StalledError: the repository knows no such commit.
 
         """
+        name = re.split(r"[~^]", revision, maxsplit=1)[0]
+        ours = {self._ref, self._ref.removeprefix("refs/heads/")}
+        if name in ours or (name == "HEAD" and self._mirror is not None):
+            wanted = self._tracked + revision.removeprefix(name)
+        else:
+            wanted = revision
+        if not wanted.isprintable():
+            raise StalledError(f"{self.shown} knows no commit {revision!r}")
         answer = self._program.ask(
-            *("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"),
+            *("rev-parse", "--verify", "--quiet", "--end-of-options", f"{wanted}^{{commit}}"),
             deadline_s=self._deadlines.reading_s,
         )
         sha = answer.out.decode("ascii", errors="replace").strip()

@@ -294,6 +294,23 @@ def test_an_annotated_tag_names_its_commit(reach: Reach) -> None:
     assert source.commit("v1" if not source.polled else sha[:10]).sha == sha
 
 
+def test_a_person_may_name_a_commit_in_short(reach: Reach) -> None:
+    shop = reach.workshop
+    old = shop.commit({"a.yaml": "a"})
+    new = shop.commit({"a.yaml": "b"})
+    git(shop.bare or shop.path, "update-ref", "refs/tags/main", old)
+    source = reach.open()
+    source.fetch()
+    assert source.commit("main").sha == source.commit("refs/heads/main").sha == new
+    assert source.commit("main~1").sha == source.commit("main^").sha == old
+    assert source.commit(old[:9]).sha == old
+    if source.polled:
+        assert source.commit("HEAD~1").sha == old
+    for unknown in ("nope", "", "--all", "main\0", "1" * 40, f"{new}:a.yaml", "main~9"):
+        with pytest.raises(StalledError, match="knows no commit"):
+            source.commit(unknown)
+
+
 def test_a_folder_gives_the_same_tree_as_the_commit_of_it(reach: Reach) -> None:
     """``--from FOLDER`` plans what committing it would plan."""
     shop = reach.workshop

@@ -158,6 +158,26 @@ def test_the_environment_of_a_hook_does_not_lead_git_astray(
     assert not trace.exists()
 
 
+def test_what_a_person_has_set_for_their_own_git_changes_nothing(
+    reach: Reach, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An address is the address: no ``insteadOf`` of somebody's home leads elsewhere."""
+    sha = reach.workshop.commit({"a.yaml": "a"})
+    (tmp_path / ".gitconfig").write_text(
+        f'[url "ext::false "]\n\tinsteadOf = {reach.address.partition(":")[0]}\n'
+        f"[core]\n\thooksPath = {tmp_path / 'hooks'}\n"
+    )
+    (tmp_path / "hooks").mkdir()
+    _program(tmp_path / "hooks" / "reference-transaction", f'touch "{tmp_path / "marker"}"')
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.delenv("GIT_CONFIG_GLOBAL")
+    source = reach.open()
+    source.fetch()
+    assert source.head().sha == sha
+    assert not (tmp_path / "marker").exists()
+
+
 def test_a_hook_of_the_repository_sees_what_is_being_pushed(
     workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
