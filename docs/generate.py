@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
+from reconciler.cli import reference as commands
 from reconciler.manifests import reference
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -49,7 +50,7 @@ PAGES: dict[str, Callable[[], str]] = {
 def pages() -> dict[str, str]:
     """Return every generated page by its path below ``docs/reference/``."""
     manifests = {f"manifests/{name}": text for name, text in reference.pages().items()}
-    return {name: page() for name, page in PAGES.items()} | manifests
+    return {name: page() for name, page in PAGES.items()} | manifests | commands.pages()
 
 
 def main() -> None:

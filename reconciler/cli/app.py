@@ -62,19 +62,10 @@ def _domops(
     context.obj = replace(doors, where=where)
 
 
-for _command in (
-    init,
-    validate,
-    plan,
-    apply,
-    run,
-    get,
-    describe,
-    diff,
-    events,
-    approve,
-    schema,
-):
+COMMANDS = (init, validate, plan, apply, run, get, describe, diff, events, approve, schema)
+"""In the order in which one meets them."""
+
+for _command in COMMANDS:
     _name = _command.__name__
     app.command(_name, epilog=epilog(_name))(locating(_command))
 

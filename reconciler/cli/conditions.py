@@ -44,7 +44,6 @@ class ConditionReason(StrEnum):
     NOT_KNOWN = "NotKnown"
     UP = "Up"
     DOWN = "Down"
-    OPERATION_RUNNING = "OperationRunning"
     IDLE = "Idle"
 
 
@@ -68,10 +67,6 @@ MEANINGS: dict[ConditionReason, tuple[str, str]] = {
     ConditionReason.DOWN: (
         "The guest is not in the state that its manifest asks for.",
         "Nothing, if a change heals it; otherwise the change's own reason says what.",
-    ),
-    ConditionReason.OPERATION_RUNNING: (
-        "A step for this guest has begun and is not known to have ended.",
-        "Nothing; the pass goes on without it, and its end or its deadline comes.",
     ),
     ConditionReason.IDLE: (
         "No step for this guest is under way.",
@@ -123,7 +118,7 @@ def conditions(status: GuestStatus, *, seen_at: datetime | None) -> tuple[Condit
         Condition(
             type=ConditionType.OPERATING,
             status=ConditionStatus.TRUE if status.operation else ConditionStatus.FALSE,
-            reason=ConditionReason.OPERATION_RUNNING if status.operation else ConditionReason.IDLE,
+            reason=Reason.OPERATION_RUNNING if status.operation else ConditionReason.IDLE,
             message=status.operation or "",
             since=seen_at,
         ),

@@ -1,0 +1,155 @@
+"""What each reason of a plan means and what to do about it: the text of the reference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reconciler.model.plan import Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meaning:
+    """For a person who meets the reason: what it says, and what to do."""
+
+    means: str
+    to_do: str
+
+
+MEANINGS: dict[Reason, Meaning] = {
+    Reason.HOST_UNKNOWN: Meaning(
+        means="A host on which the guest could be did not answer in full, so the guest might run "
+        "there. It is neither made, nor started, nor deleted: one guest never runs twice.",
+        to_do="Bring the host back. If it is gone for good, set `state: retired` in its manifest, "
+        "once you know that nothing runs on it any more.",
+    ),
+    Reason.GUEST_UNKNOWN: Meaning(
+        means="A writing call for the guest was given up without an answer and may still take "
+        "effect. The guest is bound to that host until the call has returned.",
+        to_do="Wait; if it lasts, look at libvirtd on that host, and restart it if it hangs.",
+    ),
+    Reason.OPERATION_RUNNING: Meaning(
+        means="A step for the guest has begun and is not known to have ended.",
+        to_do="Nothing; it ends, or its deadline comes.",
+    ),
+    Reason.SETTLING: Meaning(
+        means="The guest was seen stopped only just now. States and events come out of order, and "
+        "a reboot looks like a stop, so a stop is believed when it was seen for a while.",
+        to_do="Nothing; it takes seconds.",
+    ),
+    Reason.HEAL_DELAY: Meaning(
+        means="The guest was shut down from inside or destroyed by hand. It is started again "
+        "after `heal.after`.",
+        to_do="Nothing; or write `state: stopped` if it is to stay down.",
+    ),
+    Reason.BACKOFF: Meaning(
+        means="The last attempt failed in a way that another one may mend; the next comes later, "
+        "each time after a longer pause.",
+        to_do="Nothing yet; `domops events GUEST` shows what failed.",
+    ),
+    Reason.STALLED: Meaning(
+        means="A step failed in a way that trying again does not mend. It is tried again when the "
+        "guest's manifest changes.",
+        to_do="Read the message, put its cause right, and commit a change of the guest; or restart "
+        "domops, which forgets the failure.",
+    ),
+    Reason.CRASH_LOOP: Meaning(
+        means="The guest crashed several times within minutes and is not started again.",
+        to_do="Look at its console. A commit that changes the guest lets it be tried again.",
+    ),
+    Reason.NEEDS_RESTART: Meaning(
+        means="The change is stored, and takes effect at the guest's next start: this field "
+        "cannot be changed while it runs, and `update.restart` does not allow a restart.",
+        to_do="Restart the guest when it suits, or write `update.restart: now`. All causes are "
+        "listed, and go away when they are reverted.",
+    ),
+    Reason.SHUTTING_DOWN: Meaning(
+        means="The guest was asked to shut down and has not yet done so.",
+        to_do="Nothing; `shutdown.timeout` says how long it is given.",
+    ),
+    Reason.IGNORES_SHUTDOWN: Meaning(
+        means="The guest was asked to shut down and still runs after `shutdown.timeout`. With "
+        "`shutdown.then: wait`, the default, it is never destroyed; it is asked again.",
+        to_do="Shut it down from inside, or write `shutdown: {then: destroy}`.",
+    ),
+    Reason.BALLOON_NOT_FOLLOWED: Meaning(
+        means="The guest was told its new memory size and did not follow: it has no balloon "
+        "driver, or too little free memory to give back.",
+        to_do="Look inside the guest; a restart brings the size in any case.",
+    ),
+    Reason.BUDGET: Meaning(
+        means="More guests are to be deleted than the pool's budget allows in 24 hours. All of "
+        "them are held together.",
+        to_do="If it is meant: `domops approve PLAN-ID`, or a commit with the trailer "
+        "`Domops-Approve: PLAN-ID`. If it is not: `git revert`.",
+    ),
+    Reason.WARN_MODE: Meaning(
+        means="The pool is in mode warn: `domops run` shows what it would do and does nothing.",
+        to_do="`domops apply`, which asks; or `mode: enforce` in the pool's manifest.",
+    ),
+    Reason.PROTECTED: Meaning(
+        means="The guest is protected, so its manifest going away does not delete it.",
+        to_do="Bring the manifest back with `protect: false`, let that be applied, then delete it.",
+    ),
+    Reason.NEVER_SHRINKS: Meaning(
+        means="The manifest asks for a smaller disk than there is. Disks never shrink; this one "
+        "stays as it is, and everything else about the guest goes on.",
+        to_do="Write the size that it has. For a smaller disk, add a new one and move the data.",
+    ),
+    Reason.CREATE_ONLY: Meaning(
+        means="The field acts only when a guest or disk is made: type, arch, image, storage, "
+        "format, target.",
+        to_do="Put the old value back; or make a new guest or disk, and move the data.",
+    ),
+    Reason.NOT_SUPPORTED: Meaning(
+        means="The host's hypervisor or its driver cannot do this.",
+        to_do="Change the manifest, or move to a host that can.",
+    ),
+    Reason.NO_PLACE: Meaning(
+        means="No host that may have the guest has the memory, CPUs, storage or network for it.",
+        to_do="The message names what is missing where: free it, or add a host.",
+    ),
+    Reason.FOREIGN: Meaning(
+        means="A domain of the guest's name is on a host of its pool, and is not marked as ours. "
+        "It is left alone, and no second one is made.",
+        to_do="Rename one of the two; taking over an existing guest is not built yet.",
+    ),
+    Reason.CONFLICT: Meaning(
+        means="What is seen contradicts itself: two copies of one guest, a UUID or disk target "
+        "that somebody else has. Nothing is done to the guest.",
+        to_do="The message names the two; put one right by hand.",
+    ),
+    Reason.PAUSED: Meaning(
+        means="The guest is paused, by a person or by an I/O error. domops does not resume what "
+        "it did not pause.",
+        to_do="After an I/O error, look at its storage; then `virsh resume`.",
+    ),
+    Reason.SAVED: Meaning(
+        means="The guest's memory is saved on disk (managed save). Starting it would resume an old "
+        "state, so it is left to a person.",
+        to_do="`virsh start` resumes it; `virsh managedsave-remove` throws the saved state away.",
+    ),
+    Reason.BUSY: Meaning(
+        means="Somebody's job (a backup, a migration) runs on the guest.",
+        to_do="Nothing; it goes on when the job has ended.",
+    ),
+    Reason.TRANSIENT: Meaning(
+        means="The guest runs without a stored definition and would be gone at power-off, so "
+        "nothing can be written to it.",
+        to_do="Define it again by hand from `virsh dumpxml`, or let it stop.",
+    ),
+    Reason.LOCKING: Meaning(
+        means="The guest's storage is shared and no lock manager works. Shared storage is not "
+        "built yet, so no plan has this reason yet.",
+        to_do="Nothing.",
+    ),
+    Reason.PINNED_ELSEWHERE: Meaning(
+        means="The guest is on another host or in another pool than its manifest wants. Moving "
+        "guests is not built yet.",
+        to_do="Write the host or pool that it is on, or move it by hand while it is off.",
+    ),
+    Reason.ORDER: Meaning(
+        means="As many steps are under way on the host as may be at once.",
+        to_do="Nothing; it comes when one of them has ended.",
+    ),
+}
+"""A test fails if a reason has no meaning here."""

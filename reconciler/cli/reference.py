@@ -1,0 +1,179 @@
+"""The generated pages of the reference: commands, exit codes, reasons, events, settings.
+
+Each is made from what the code says about itself, so that none can fall behind it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from enum import Enum
+from typing import TYPE_CHECKING, get_args
+
+from typer.models import ArgumentInfo, OptionInfo
+
+from reconciler.cli import conditions
+from reconciler.cli.app import COMMANDS
+from reconciler.cli.examples import EXAMPLES
+from reconciler.cli.exits import MEANINGS as EXIT_CODES
+from reconciler.cli.locating import LOCATING
+from reconciler.cli.reasons import MEANINGS as REASONS
+from reconciler.recording.log import MEANINGS as EVENTS
+from reconciler.settings import ENVIRONMENT_PREFIX, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+
+def pages() -> dict[str, str]:
+    """Every page by its path below ``docs/reference/``."""
+    return {
+        "commands.md": _commands(),
+        "exit-codes.md": _exit_codes(),
+        "reasons.md": _reasons(),
+        "events.md": _events(),
+        "settings.md": _settings(),
+    }
+
+
+def _page(title: str, *lines: str) -> str:
+    """A page as its file has it."""
+    return "\n".join([f"# {title}", "", *lines]).rstrip() + "\n"
+
+
+def _table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> list[str]:
+    """A table of Markdown."""
+    lines = [head, tuple("---" for _ in head), *rows]
+    return [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in lines]
+
+
+def _commands() -> str:
+    """Every command with its arguments, options and examples."""
+    lines = [
+        "Every command says where to look with the options below, before or after its name. What",
+        "is not said there comes from the environment, then from the configuration file; see",
+        "[settings](settings.md). How a command ends is in [exit codes](exit-codes.md).",
+        "",
+        *_table(("option", "meaning"), _parameters(LOCATING)),
+        "| `--version` | Show the version. |",
+        "| `-h`, `--help` | Show what the command does, with examples. |",
+        "",
+    ]
+    for command in COMMANDS:
+        name = command.__name__
+        lines += [f"## domops {name}", "", inspect.getdoc(command) or "", ""]
+        own = {
+            one.name: one.annotation
+            for one in inspect.signature(command, eval_str=True).parameters.values()
+        }
+        rows = list(_parameters(own))
+        if rows:
+            lines += [*_table(("argument or option", "meaning"), iter(rows)), ""]
+        lines += ["```sh"]
+        lines += [f"{one.line}   # {one.says}" for one in EXAMPLES[name]]
+        lines += ["```", ""]
+    return _page("Commands", *lines)
+
+
+def _parameters(annotations: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """Each parameter as a user writes it, and what it means."""
+    for name, annotation in annotations.items():
+        if not get_args(annotation):
+            continue
+        kind, *facts = get_args(annotation)
+        for fact in facts:
+            if isinstance(fact, OptionInfo):
+                # Inside Annotated, Typer keeps the first flag where a default would stand.
+                flags = ", ".join(f"`{flag}`" for flag in (fact.default, *(fact.param_decls or ())))
+                value = fact.metavar or _choices(kind)
+                yield f"{flags} {f'`{value}`' if value else ''}".strip(), fact.help or ""
+            elif isinstance(fact, ArgumentInfo):
+                shown = fact.metavar or _choices(kind) or name.replace("_", "-").upper()
+                yield f"`{shown}`", fact.help or ""
+
+
+def _choices(kind: object) -> str:
+    """The words that an enumeration takes; for a number, that it is one."""
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return "|".join(str(one.value) for one in kind)
+    return "N" if kind is int else ""
+
+
+def _exit_codes() -> str:
+    """Every exit code and what it promises."""
+    rows = ((str(int(code)), f"`{code.name}`", text) for code, text in EXIT_CODES.items())
+    return _page("Exit codes", *_table(("code", "name", "meaning"), iter(rows)))
+
+
+def _reasons() -> str:
+    """Every reason that a plan or a condition can have."""
+    lines = [
+        "Whatever is not done has a reason, in `plan`, `get`, `describe` and in the conditions of",
+        "a guest's status. A reason is a constant: it keeps its name and its meaning.",
+        "",
+        "## Reasons of changes",
+        "",
+    ]
+    for reason, meaning in sorted(REASONS.items(), key=lambda item: item[0].value):
+        lines += [f"### {reason.value}", "", meaning.means, "", f"What to do: {meaning.to_do}", ""]
+    lines += [
+        "## Reasons of conditions only",
+        "",
+        "A condition takes the reason of the change that most needs a person; where there is no",
+        "change, one of these.",
+        "",
+        *_table(
+            ("reason", "meaning", "what to do"),
+            (
+                (f"`{reason.value}`", means, to_do)
+                for reason, (means, to_do) in conditions.MEANINGS.items()
+            ),
+        ),
+        "",
+        "Conditions: " + ", ".join(f"`{one.value}`" for one in conditions.ConditionType) + ".",
+    ]
+    return _page("Reasons", *lines)
+
+
+def _events() -> str:
+    """Every kind of event."""
+    return _page(
+        "Events",
+        "What `domops events` shows and `domops run` logs. The journal keeps them; it may be lost",
+        "without harm to a guest.",
+        "",
+        *_table(("kind", "meaning"), ((f"`{kind.value}`", text) for kind, text in EVENTS.items())),
+    )
+
+
+def _settings() -> str:
+    """Every setting of the controller, with its default and its reason."""
+    lines = [
+        "Settings belong to whoever operates domops, not to the repository. Each comes from its",
+        "default, a TOML file (`--config`, or `DOMOPS_CONFIG`, or `/etc/domops/domops.toml` if it",
+        "is there), the environment, or the command line; the later outdoes the earlier.",
+        "",
+    ]
+    for name, field in Settings.model_fields.items():
+        default = "by who runs it, see above"
+        if not field.is_required():
+            default = f"`{json.dumps(field.default)}`"
+        lines += [
+            f"## {name}",
+            "",
+            field.description or "",
+            "",
+            f"Default: {default} · environment: `{ENVIRONMENT_PREFIX}{name.upper()}`",
+            "",
+        ]
+    lines += [
+        "## An example",
+        "",
+        "```toml",
+        "# /etc/domops/domops.toml",
+        'repository = "https://git.example.org/centre/guests.git"',
+        'ref = "main"',
+        'kernel_prefixes = ["/boot/guest"]',
+        "```",
+    ]
+    return _page("Settings", *lines)
