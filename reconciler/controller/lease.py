@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import time
 from typing import TYPE_CHECKING, Self
 
 from reconciler.errors import RefusedError, TransientError
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 LOCK_FILE = "lock"
+
+_ATTEMPTS = 10
+_PAUSE_S = 0.05
 
 
 class Lease:
@@ -37,7 +41,7 @@ class Lease:
                 f"the state directory {state_directory} cannot be used: {error.strerror}"
             ) from error
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(self._descriptor)
             os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
         except OSError as error:
@@ -65,6 +69,21 @@ class Lease:
         trace: TracebackType | None,
     ) -> None:
         self.release()
+
+
+def _lock(descriptor: int) -> None:
+    """Lock, trying a few times: what a killed controller was just starting may hold it briefly.
+
+    A child process shares the lock from its fork to its exec, and a kill leaves that to it.
+    """
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_PAUSE_S)
+        else:
+            return
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def is_held(state_directory: Path) -> bool:
