@@ -1,8 +1,9 @@
 """A host that exists in memory only, built on the planner's effects.
 
-It is for speed and for staging rare worlds; it passes the contract suite of the real hosts and refuses
-what libvirt refuses, because a stand-in that accepts nonsense proves nonsense. The ``stage_*`` methods
-are the world's doing, not domops': a guest crashes, a host goes silent, somebody interferes.
+It is for speed and for staging rare worlds; it passes the contract suite of the real hosts and
+refuses what libvirt refuses, because a stand-in that accepts nonsense proves nonsense. The
+``stage_*`` methods are the world's doing, not domops': a guest crashes, a host goes silent,
+somebody interferes.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from reconciler.model.steps import (
     Step,
 )
 from reconciler.planner.effects import after
+from reconciler.planner.rules import claimed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,8 +45,10 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from reconciler.model.definition import Disk, GuestDefinition
+    from reconciler.model.mark import Mark
     from reconciler.model.names import HostName
     from reconciler.model.observed import Capabilities, ObservedGuest, ObservedPool
+    from reconciler.planner.effects import OnLive
 
 
 class InMemoryHost:
@@ -87,11 +91,11 @@ class InMemoryHost:
             if self._silence is not None:
                 raise TransientError(self._silence)
             self._refuse(step)
-            before = self._host
-            if not self._ignored(step):
-                self._host = self._after(step)
-            if self._host is not before or self._ignored(step):
+            changed = self._after(step)
+            if changed is not self._host:
                 self._writes += 1
+                if not self._ignored(step):
+                    self._host = changed
         self._tell()
 
     def watch(self, notify: Callable[[], None]) -> None:
@@ -164,36 +168,62 @@ class InMemoryHost:
                 self._refuse_start(step)
             case SetMark() | SetAutostart() | ShutDownGuest() | DestroyGuest():
                 self._guest(step.uuid)
-            case GrowDisk():
-                self._able("grow_running_disk", step)
-                size = self._guest(step.uuid).disk_sizes.get(step.target)
-                if size is None:
-                    message = f"{step.guest} has no disk {step.target}"
-                    raise StalledError(message)
+            case _:
+                self._refuse_live(step)
+
+    def _refuse_live(self, step: OnLive) -> None:
+        match step:
             case SetVcpus():
                 self._refuse_vcpus(step)
             case SetMemory():
-                self._able("memory_balloon", step)
-                if step.size_kib > self._live(step.uuid).memory.maximum_kib:
-                    message = f"{step.guest}: cannot set memory higher than max memory"
+                self._refuse_memory(step)
+            case GrowDisk():
+                self._able("grow_running_disk", step)
+                if self._live(step.uuid).disk(step.target) is None:
+                    message = f"{step.guest} has no disk {step.target}"
                     raise StalledError(message)
-            case AttachDisk():
+            case AttachDisk() | DetachDisk():
                 self._able("disk_hotplug", step)
-                self._refuse_attach(step.uuid, step.disk)
-            case DetachDisk():
-                self._able("disk_hotplug", step)
-                self._live(step.uuid)
+                self._refuse_disk(step)
             case ChangeMedium():
                 self._able("media_change", step)
-                self._live(step.uuid)
-            case AttachNic() | DetachNic():
-                self._able("nic_hotplug", step)
-                self._live(step.uuid)
-            case ChangeNic():
-                self._able("nic_change", step)
-                self._live(step.uuid)
+                there = self._live(step.uuid).disk(step.disk.target)
+                if there is None or there.device is not step.disk.device:
+                    message = f"{step.guest} has no such drive at {step.disk.target}"
+                    raise TransientError(message)
+                self._refuse_missing_source(step.disk)
+            case AttachNic() | DetachNic() | ChangeNic():
+                self._refuse_nic(step)
             case _:
                 assert_never(step)
+
+    def _refuse_nic(self, step: AttachNic | DetachNic | ChangeNic) -> None:
+        changes = isinstance(step, ChangeNic)
+        self._able("nic_change" if changes else "nic_hotplug", step)
+        if self._live(step.uuid).nic(step.nic.mac) is None and changes:
+            message = f"{step.guest} has no card {step.nic.mac}"
+            raise TransientError(message)
+
+    def _refuse_memory(self, step: SetMemory) -> None:
+        self._able("memory_balloon", step)
+        live = self._live(step.uuid)
+        if step.size_kib > live.memory.maximum_kib:
+            message = f"{step.guest}: cannot set memory higher than max memory"
+            raise StalledError(message)
+        if step.size_kib - live.memory.size_kib > self._host.free_memory_kib:
+            message = f"{self._host.name} has not enough memory for {step.guest}"
+            raise TransientError(message)
+
+    def _refuse_claim(self, step: DefineGuest, had: Mark | None) -> None:
+        """A mark must not claim a volume that was there before it."""
+        for pool_name, volume in claimed(step.definition.mark) - claimed(had):
+            pool = self._host.pools.get(pool_name)
+            if pool is None or not pool.active:
+                message = f"{self._host.name} has no active storage pool {pool_name}"
+                raise StalledError(message)
+            if volume in pool.volumes:
+                message = f"volume {pool_name}/{volume} is there already and is never taken"
+                raise StalledError(message)
 
     def _able(self, capability: str, step: Step) -> None:
         capabilities: Capabilities = self._host.capabilities
@@ -227,6 +257,7 @@ class InMemoryHost:
             if other.uuid != step.uuid and other.name == step.definition.name:
                 message = f"another domain is named {other.name}"
                 raise StalledError(message)
+        self._refuse_claim(step, guest.mark if guest is not None else None)
 
     def _pool(self, step: CreateVolume | DiscardVolume | GrowVolume) -> ObservedPool:
         pool = self._host.pools.get(step.pool)
@@ -239,18 +270,11 @@ class InMemoryHost:
         pool = self._pool(step)
         match step:
             case CreateVolume():
-                if step.volume in pool.volumes:
-                    message = f"volume {step.pool}/{step.volume} exists already"
-                    raise StalledError(message)
-                if step.capacity_bytes > pool.available_bytes:
-                    message = f"storage pool {step.pool} is full"
-                    raise TransientError(message)
-                if step.image is not None:
-                    images = self._host.pools.get(step.image.pool)
-                    if images is None or step.image.volume not in images.volumes:
-                        message = f"image {step.image.pool}/{step.image.volume} is not there"
-                        raise StalledError(message)
+                self._refuse_creation(step, pool)
             case DiscardVolume():
+                if step.volume in pool.volumes and not self._unfinished(step):
+                    message = f"no mark says that {step.pool}/{step.volume} was begun by us"
+                    raise RefusedError(message)
                 if self._in_use(step):
                     message = f"volume {step.pool}/{step.volume} is in use"
                     raise StalledError(message)
@@ -261,6 +285,30 @@ class InMemoryHost:
                     raise StalledError(message)
             case _:
                 assert_never(step)
+
+    def _refuse_creation(self, step: CreateVolume, pool: ObservedPool) -> None:
+        if step.volume in pool.volumes:
+            message = f"volume {step.pool}/{step.volume} exists already"
+            raise StalledError(message)
+        if step.capacity_bytes > pool.available_bytes:
+            message = f"storage pool {step.pool} is full"
+            raise TransientError(message)
+        if step.image is None:
+            return
+        images = self._host.pools.get(step.image.pool)
+        if images is None or step.image.volume not in images.volumes:
+            message = f"image {step.image.pool}/{step.image.volume} is not there"
+            raise StalledError(message)
+        if images.volumes[step.image.volume].capacity_bytes > step.capacity_bytes:
+            message = f"image {step.image.volume} is larger than the disk"
+            raise StalledError(message)
+
+    def _unfinished(self, step: DiscardVolume) -> bool:
+        mark = self._guest(step.uuid).mark
+        return mark is not None and any(
+            disk.ours and not disk.filled and (disk.pool, disk.volume) == (step.pool, step.volume)
+            for disk in mark.disks
+        )
 
     def _in_use(self, step: DiscardVolume) -> bool:
         return any(
@@ -296,12 +344,16 @@ class InMemoryHost:
             message = f"volume {disk.source.pool}/{disk.source.volume} is not there"
             raise StalledError(message)
 
-    def _refuse_attach(self, uuid: UUID, disk: Disk) -> None:
-        present = self._live(uuid).disk(disk.target)
-        if present is not None and present != disk:
-            message = f"target {disk.target} is in use"
-            raise StalledError(message)
-        self._refuse_missing_source(disk)
+    def _refuse_disk(self, step: AttachDisk | DetachDisk) -> None:
+        present = self._live(step.uuid).disk(step.disk.target)
+        if isinstance(step, AttachDisk):
+            if present is not None and present != step.disk:
+                message = f"target {step.disk.target} is in use"
+                raise StalledError(message)
+            self._refuse_missing_source(step.disk)
+        elif present is not None and present.source != step.disk.source:
+            message = f"another disk is at {step.disk.target} now"
+            raise TransientError(message)
 
     def _refuse_vcpus(self, step: SetVcpus) -> None:
         live = self._live(step.uuid)

@@ -82,11 +82,11 @@ def _write_stored(case: Case, fields: tuple[Change, ...]) -> Next:
     return Move(step=set_mark(case, mark), changes=())
 
 
-def claimed(mark: Mark) -> frozenset[tuple[LibvirtPool, VolumeName]]:
+def claimed(mark: Mark | None) -> frozenset[tuple[LibvirtPool, VolumeName]]:
     """The volumes that ``mark`` says domops makes and may make again, or has made."""
     return frozenset(
         (disk.pool, disk.volume)
-        for disk in mark.disks
+        for disk in (mark.disks if mark is not None else ())
         if disk.ours and disk.pool is not None and disk.volume is not None
     )
 
