@@ -141,8 +141,9 @@ def _fields(
     stored = found[1].stored if found else None
     live = found[1].live if found else None
     rows = [["FIELD", "WANTED", "STORED", "LIVE", "WRITTEN AT"]]
-    of_stored, of_live = _measured(stored), _measured(live)
-    for field, value in _wished(wanted).items():
+    wishes, of_stored, of_live = _wished(wanted), _measured(stored), _measured(live)
+    only_there = [name for name in (*of_stored, *of_live) if name not in wishes]
+    for field, value in (*wishes.items(), *((name, "") for name in dict.fromkeys(only_there))):
         rows.append(
             [
                 field,
@@ -163,7 +164,7 @@ def _wished(wanted: DesiredGuest) -> dict[str, str]:
         "arch": wanted.arch.value,
         "cpus": _of_maximum(str(wanted.cpus.count), str(wanted.cpus.maximum)),
         "memory": _of_maximum(_memory(wanted.memory.size_kib), _memory(wanted.memory.maximum_kib)),
-        "boot": boot(wanted.boot),
+        **boot(wanted.boot),
         "console": _yes(wanted.console),
         "agent": _yes(wanted.agent),
         "protect": _yes(wanted.protect),
@@ -187,7 +188,7 @@ def _measured(definition: GuestDefinition | None) -> dict[str, str]:
         "memory": _of_maximum(
             _memory(definition.memory.size_kib), _memory(definition.memory.maximum_kib)
         ),
-        "boot": boot(definition.boot),
+        **boot(definition.boot),
         "console": _yes(definition.console),
         "agent": _yes(definition.agent),
     }
@@ -208,18 +209,17 @@ def _yes(value: bool) -> str:
     return "yes" if value else "no"
 
 
-def boot(how: Boot) -> str:
-    """How a guest boots, in one line."""
+def boot(how: Boot) -> dict[str, str]:
+    """How a guest boots, by the manifest's fields."""
     match how:
         case KernelBoot():
-            parts = [f"kernel {how.kernel}"]
-            parts += [f"initrd {how.initrd}"] if how.initrd else []
-            parts += [f"cmdline {how.cmdline}"] if how.cmdline else []
-            return ", ".join(parts)
+            parts = {"kernel": how.kernel, "initrd": how.initrd, "cmdline": how.cmdline}
+            return {f"boot.{name}": value for name, value in parts.items() if value}
         case FirmwareBoot():
-            return f"{how.firmware.value}: {', '.join(device.value for device in how.order)}"
+            order = ", ".join(device.value for device in how.order)
+            return {"boot.firmware": how.firmware.value, "boot.order": order}
         case LoaderBoot():
-            return how.loader.value
+            return {"boot.loader": how.loader.value}
 
 
 def _disks(

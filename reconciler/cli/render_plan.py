@@ -14,6 +14,7 @@ from reconciler.cli import words
 from reconciler.cli.page import columns, paragraph
 from reconciler.cli.picture import RANK
 from reconciler.model.desired import PoolMode
+from reconciler.model.mark import Phase
 from reconciler.model.plan import Fate, Label, Reason
 
 if TYPE_CHECKING:
@@ -238,10 +239,13 @@ def summary(picture: Picture, page: Page) -> str:
     if not changes:
         if not picture.plan.statuses:
             return "Nothing to do: the commit asks for no guests, and none of ours is on the hosts."
-        guests = words.counted(len(picture.plan.statuses) - unknown, "guest")
-        if not unknown:
-            return f"Nothing to do: {guests} as the commit wants {_it(picture)}."
-        return f"Nothing to do for {guests}; {words.counted(unknown, 'guest')} unknown."
+        trash = sum(status.phase == Phase.TRASH for status in picture.plan.statuses.values())
+        number = len(picture.plan.statuses) - unknown - trash
+        guests = f"{words.counted(number, 'guest')} as the commit wants {_it(number)}"
+        parts = [guests] if number or not trash else []
+        parts += [f"{words.counted(trash, 'guest')} in the trash"] if trash else []
+        parts += [f"{words.counted(unknown, 'guest')} unknown"] if unknown else []
+        return f"Nothing to do: {', '.join(parts)}."
     parts = []
     now = [change for change in changes if change.fate is Fate.NOW]
     parts.append(f"{words.counted(len(now), 'change')} now" if now else "nothing now")
@@ -268,9 +272,9 @@ def summary(picture: Picture, page: Page) -> str:
     return f"{sentence[0].upper()}{sentence[1:]}."
 
 
-def _it(picture: Picture) -> str:
+def _it(number: int) -> str:
     """The pronoun of one guest or of several."""
-    return "it" if len(picture.plan.statuses) == 1 else "them"
+    return "it" if number == 1 else "them"
 
 
 def next_acts(picture: Picture) -> list[str]:

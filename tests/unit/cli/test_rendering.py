@@ -33,6 +33,8 @@ AFTER = wish(
     guest("mail"),
 )
 
+TWO = wish(guest("lists"), guest("web"))
+
 PICTURES = {
     "create": picture(BEFORE, bare()),
     "nothing": picture(BEFORE, made(BEFORE)),
@@ -46,6 +48,8 @@ PICTURES = {
         problems=('guests/lists.yaml:9:3  spec.cpu: unknown field; did you mean "cpus"?',),
     ),
     "empty": picture(wish(), bare()),
+    "trash": picture(wish(guest("web")), made(wish(guest("web")), made(TWO))),
+    "restored": picture(TWO, made(wish(guest("web")), made(TWO))),
 }
 
 

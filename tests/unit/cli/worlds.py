@@ -169,11 +169,11 @@ def bare() -> ObservedWorld:
     return ObservedWorld(hosts={HostName(name): host(name) for name in ("dom0-a", "dom0-b")})
 
 
-def made(world: DesiredWorld) -> ObservedWorld:
+def made(world: DesiredWorld, before: ObservedWorld | None = None) -> ObservedWorld:
     """The hosts once everything in ``world`` was carried out, a day ago."""
     then = preview(
         world,
-        bare(),
+        before or bare(),
         operations=(),
         memory=REMEMBERED,
         policy=Policy(enforce=True),
