@@ -1,4 +1,4 @@
-"""Where the story plays: a repository of manifests, a private host, a controller as its own process."""
+"""Where the story plays: a repository, a private host, a controller as a process of its own."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, cast
 
-import libvirt
-
 from tests.demo.telling import StoryBroken
 from tests.lab.qemu import Agent, Console, QemuLab
 
@@ -21,10 +19,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
+    import libvirt
+
     from tests.lab.qemu import QemuHost
 
 DOMOPS = str(Path(sys.executable).parent / "domops")
 _POLL_S = 0.2
+# Kernels are files of the host: the controller's own settings say from where they may be taken.
+_ENVIRONMENT = {**os.environ, "DOMOPS_KERNEL_PREFIXES": "/boot"}
 
 POOLS = """\
 apiVersion: domops/v1
@@ -177,6 +179,7 @@ class Stage:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                env=_ENVIRONMENT,
             )
 
     def stop_controller(self) -> None:
@@ -194,7 +197,7 @@ class Stage:
             text=True,
             check=False,
             stdin=subprocess.DEVNULL,
-            env={**os.environ, "COLUMNS": "150"},
+            env={**_ENVIRONMENT, "COLUMNS": "150"},
         )
 
     def json(self, *arguments: str) -> object:
