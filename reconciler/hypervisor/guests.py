@@ -40,6 +40,8 @@ STORED_TEXT = libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE
 
 _NO_CALL = libvirt.VIR_ERR_NO_SUPPORT
 _LIVE_TEXT = re.compile(r"\s*<domain\b[^>]*\sid=")
+_NOT_RUNNING = -1
+"""The number of a domain that does not run."""
 _JOB_UNDER_WAY = (libvirt.VIR_DOMAIN_JOB_BOUNDED, libvirt.VIR_DOMAIN_JOB_UNBOUNDED)
 _JOBS = {
     libvirt.VIR_DOMAIN_JOB_OPERATION_START: "start",
@@ -243,12 +245,16 @@ def _look_at(
     uuid = uuid_of(domain)
     stored = memo.read(uuid, domain.XMLDesc(STORED_TEXT), pools, live=False)
     state, reason = read_state(*(known_state or domain.state()))
+    if state is RunState.SHUT_OFF and domain.ID() != _NOT_RUNNING:
+        # libxl says "shut off" seconds before it has taken the domain down: it is not over yet.
+        state = RunState.SHUTTING_DOWN
     live = None
     if state is not RunState.SHUT_OFF:
         text = domain.XMLDesc()
         if _LIVE_TEXT.match(text):
             live = memo.read(uuid, text, pools, live=True)
         elif state is not RunState.CRASHED:
+            # It was listed as running and is not now.
             state, reason = read_state(*domain.state())
             if state not in (RunState.SHUT_OFF, RunState.CRASHED):
                 raise TransientError(f"{domain.name()} changed while it was looked at")

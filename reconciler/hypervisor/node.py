@@ -8,7 +8,6 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 import libvirt
 
-from reconciler.errors import StalledError
 from reconciler.hypervisor.capabilities import Driver, driver_called
 from reconciler.hypervisor.parsing import parse
 from reconciler.model.definition import Arch, DomainType, GuestType
@@ -52,18 +51,45 @@ class Size:
 def ask_identity(connection: libvirt.virConnect) -> Identity:
     """Who the host is and what it can run."""
     driver = driver_called(connection.getType())
-    return read_capabilities(connection.getCapabilities(), driver, uri=connection.getURI())
+    text = connection.getCapabilities()
+    found = parse(text, "capabilities").findtext("host/uuid")
+    return read_capabilities(
+        text, driver, uuid=_ask_uuid(connection, driver) if found is None else UUID(found)
+    )
 
 
-def read_capabilities(text: str, driver: Driver, *, uri: str) -> Identity:
-    """Read libvirt's capabilities; guest types that domops does not know are left out.
+def _ask_uuid(connection: libvirt.virConnect, driver: Driver) -> UUID:
+    """The UUID of a host whose capabilities name none.
 
-    The test driver has no host and so no UUID: its URI stands for it.
+    libxl leaves it to the machine's firmware. Where that has none worth the name, as on boards
+    whose maker filled in nothing, the host's own name must do: two hosts of one name then count as
+    one, which makes both unknown and nothing worse. The test driver has no machine: its URI stands
+    for it.
     """
+    if driver is Driver.TEST:
+        return uuid5(NAMESPACE_URL, connection.getURI())
+    try:
+        found = read_sysinfo(connection.getSysinfo())
+    except libvirt.libvirtError as error:
+        if error.get_error_code() not in _NO_CALL:
+            raise
+        found = None
+    return found or uuid5(NAMESPACE_URL, f"host:{connection.getHostname()}")
+
+
+def read_sysinfo(text: str) -> UUID | None:
+    """The machine's UUID as its firmware tells it; None if that is missing or no real one."""
+    told = parse(text, "sysinfo").findtext("system/entry[@name='uuid']", "")
+    try:
+        uuid = UUID(told)
+    except ValueError:
+        return None
+    return None if len(set(uuid.hex)) == 1 else uuid
+
+
+def read_capabilities(text: str, driver: Driver, *, uuid: UUID) -> Identity:
+    """Read libvirt's capabilities; guest types that domops does not know are left out."""
     root = parse(text, "capabilities")
-    found = root.findtext("host/uuid")
-    if found is None and driver is not Driver.TEST:
-        raise StalledError("the host does not say its UUID: set host_uuid in libvirtd.conf")
     guest_types: set[tuple[GuestType, Arch]] = set()
     domain_types: set[str] = set()
     for guest in root.iterfind("guest"):
@@ -75,7 +101,7 @@ def read_capabilities(text: str, driver: Driver, *, uri: str) -> Identity:
                 domain_types.update(kind.get("type", "") for kind in arch.iterfind("domain"))
     return Identity(
         driver=driver,
-        uuid=uuid5(NAMESPACE_URL, uri) if found is None else UUID(found),
+        uuid=uuid,
         domain_type=_domain_type(driver, domain_types),
         guest_types=frozenset(guest_types),
     )

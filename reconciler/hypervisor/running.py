@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import libvirt
 
-from reconciler.errors import StalledError
+from reconciler.errors import StalledError, TransientError
 
 if TYPE_CHECKING:
     from reconciler.hypervisor.door import Door
@@ -35,6 +35,8 @@ def start(door: Door, step: StartGuest) -> None:
                 raise StalledError(
                     f"{door.doing}: it crashed and is kept for inspection: destroy it by hand"
                 )
+            case libvirt.VIR_DOMAIN_SHUTOFF | libvirt.VIR_DOMAIN_SHUTDOWN:
+                raise TransientError(f"{door.doing}: it is still going down")
             case _:
                 return
     if domain.hasManagedSaveImage():
