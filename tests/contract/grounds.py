@@ -253,10 +253,15 @@ def _observed_pool(name: LibvirtPool, *volumes: ObservedVolume) -> ObservedPool:
 
 
 def _is_off(domain: libvirt.virDomain) -> bool | None:
-    """Destroy the domain; True when it is off, None while it is still going down."""
+    """Destroy the domain; True when it is off or gone, None while it is still going down."""
     with contextlib.suppress(libvirt.libvirtError):
         domain.destroy()
-    return None if domain.isActive() else True
+    try:
+        return None if domain.isActive() else True
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+            return True  # it had no stored definition
+        raise
 
 
 class MemoryGround(Ground):
@@ -366,10 +371,11 @@ class LibvirtGround(Ground):
         for domain in self.hand.listAllDomains():
             if domain.name().startswith((PREFIX, FOREIGN)):
                 awaited(partial(_is_off, domain), f"the end of {domain.name()}")
+        for domain in self.hand.listAllDomains():
+            if domain.name().startswith((PREFIX, FOREIGN)):
                 if domain.hasManagedSaveImage():
                     domain.managedSaveRemove()
-                if domain.isPersistent():
-                    domain.undefine()
+                domain.undefine()
         pool = self.hand.storagePoolLookupByName(GUESTS)
         for volume in pool.listAllVolumes():
             if volume.name().startswith(PREFIX):
