@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
+from reconciler.errors import DomopsError
 from reconciler.journal.records import Event, EventKind
 from reconciler.model.observed import ObservedWorld, SilentHost
 
@@ -18,13 +20,15 @@ if TYPE_CHECKING:
     from reconciler.model.names import HostName, PlanId, Sha
     from reconciler.model.plan import Plan
 
+_LOOKED_BACK = 200
+
 
 class Teller:
     """Compares a pass with the one before it, and writes the difference as events."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self._refused: Sha | None = None
+        self._refused = _last_refused(journal)
         self._trouble: str | None = None
         self._silent: set[HostName] = set()
         self._departed: set[HostName] = set()
@@ -102,3 +106,14 @@ class Teller:
         commit: Sha | None = None,
     ) -> None:
         self._journal.note(Event(at=at, kind=kind, text=text, host=host, commit=commit))
+
+
+def _last_refused(journal: Journal) -> Sha | None:
+    """The refused commit that was told last, so that a restart does not tell it again."""
+    with contextlib.suppress(DomopsError):  # telling twice is better than failing to start
+        for event in reversed(journal.events(limit=_LOOKED_BACK)):
+            if event.kind is EventKind.COMMIT_APPLIED:
+                return None
+            if event.kind is EventKind.COMMIT_REFUSED:
+                return event.commit
+    return None

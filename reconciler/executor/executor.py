@@ -9,6 +9,7 @@ its guest stays bound to that host, and a few of those close the host to further
 from __future__ import annotations
 
 import threading
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from reconciler.errors import (
@@ -47,6 +48,9 @@ CALLS_PER_HOST = 4
 
 CONDEMNED_PER_HOST = 4
 """A host that swallowed this many calls swallows the next as well."""
+
+_FOLLOW_EVERY = timedelta(seconds=2)
+"""How often a guest that was asked for something is looked at until it has followed."""
 
 
 class Executor:
@@ -106,9 +110,17 @@ class Executor:
             return frozenset(self._filled)
 
     def next_deadline(self, now: datetime) -> datetime | None:
-        """The earliest instant at which an operation or a pause runs out without any event."""
+        """The earliest instant at which looking again may show what no event tells.
+
+        A call or a pause runs out; or a guest that was asked has followed, which not every
+        hypervisor says (Xen is silent about balloons).
+        """
         with self._changed:
-            due = [one.deadline for one in self._running.values() if not one.condemned]
+            due = [
+                one.deadline if one.calling else min(one.deadline, now + _FOLLOW_EVERY)
+                for one in self._running.values()
+                if not one.condemned and one.deadline > now
+            ]
             retry = self._failures.next_retry(now)
             return min([*due, *([retry] if retry else [])], default=None)
 

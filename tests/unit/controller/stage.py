@@ -164,6 +164,7 @@ class Stage:
     root: Path
     hosts: dict[str, GatedHost] = field(default_factory=dict)
     patience_s: float = 5
+    address: str | None = None
     events: list[Event] = field(default_factory=list)
 
     @property
@@ -207,7 +208,7 @@ class Stage:
     def settings(self) -> Settings:
         """Settings for this stage."""
         return Settings(
-            repository=str(self.repository),
+            repository=self.address or str(self.repository),
             state_dir=self.state,
             patience_s=self.patience_s,
             grace_s=1,

@@ -101,6 +101,49 @@ def test_a_repository_without_a_good_commit_plans_nothing(stage: Stage) -> None:
     assert result.problems
 
 
+def test_a_fetch_that_fails_leaves_the_last_good_commit_in_force(stage: Stage) -> None:
+    stage.begin("a")
+    stage.address = stage.repository.as_uri()
+    good = stage.commit("Add web", guests_web=guest_yaml("web"))
+    stage.apply()
+    stage.repository.rename(stage.root / "elsewhere")
+    before = stage.writes()
+    result = stage.apply().last
+    assert result.world is not None
+    assert result.world.commit.sha == good
+    assert result.problems
+    assert stage.writes() == before
+
+
+def test_a_ref_that_is_gone_leaves_the_last_good_commit_in_force(stage: Stage) -> None:
+    stage.begin("a")
+    good = stage.commit("Add web", guests_web=guest_yaml("web"))
+    stage.apply()
+    stage.git("branch", "--move", "main", "trunk")
+    result = stage.apply().last
+    assert result.world is not None
+    assert result.world.commit.sha == good
+    assert any("main" in problem for problem in result.problems)
+
+
+def test_no_step_begins_while_the_journal_cannot_be_written(stage: Stage) -> None:
+    """The disk has become read-only; when it is well again, everything goes on."""
+    stage.begin("a")
+    with stage.open() as opened:
+        stage.converge(opened)
+        connection = opened.journal._database._connection
+        connection.execute("PRAGMA query_only = ON")
+        stage.commit("Add web", guests_web=guest_yaml("web"))
+        result = stage.converge(opened).last
+        assert result.plan is not None
+        assert result.plan.steps
+        assert any("no step begins" in problem for problem in result.problems)
+        assert stage.writes() == 0
+        connection.execute("PRAGMA query_only = OFF")
+        assert not stage.converge(opened).last.problems
+    assert stage.hosts["a"].guests()["web"].state is RunState.RUNNING
+
+
 def test_another_repository_id_is_refused(stage: Stage) -> None:
     """Under another id every guest would be foreign, and all would be made a second time."""
     stage.begin("a")
@@ -165,6 +208,39 @@ def test_a_guest_that_comes_back_from_the_past_has_no_proof(stage: Stage) -> Non
     assert result.look is not None
     assert GUEST not in result.look.memory.guests
     assert stage.where("web") == [home]
+
+
+def test_nothing_is_newborn_before_every_host_has_answered_once(stage: Stage) -> None:
+    """The journal began while a host was silent: what is on it is older than the journal."""
+    stage.begin("a", "b")
+    stage.commit("Add web", guests_web=guest_yaml("web"))
+    stage.apply()
+    [home] = stage.where("web")
+    stage.git("revert", "--no-edit", "HEAD")
+    stage.hosts[home].memory.stage_silence("the cable is out")
+    shutil.rmtree(stage.state)
+    with stage.open() as opened:
+        stage.converge(opened)
+        stage.git("revert", "--no-edit", "HEAD")
+        result = stage.converge(opened).last
+    assert result.look is not None
+    assert GUEST not in result.look.memory.guests
+    assert stage.where("web") == [home]
+
+
+def test_a_reader_beside_a_controller_sees_its_operations(stage: Stage) -> None:
+    stage.begin("a")
+    stage.commit("Add web", guests_web=guest_yaml("web"))
+    with stage.open() as opened:
+        stage.hosts["a"].operating.clear()
+        assert opened.controller.pass_once().started
+        with stage.open(writing=False) as reader:
+            [operation] = reader.controller.pass_once().operations
+            assert (operation.guest, operation.condemned) == (GUEST, False)
+        stage.hosts["a"].operating.set()
+        stage.converge(opened)
+    with stage.open(writing=False) as reader:
+        assert reader.controller.pass_once().operations == ()
 
 
 def test_a_retired_host_has_left_for_good(stage: Stage) -> None:

@@ -218,6 +218,18 @@ def test_a_guest_that_ignores_its_shutdown_is_lost_at_the_deadline(bench: Bench)
     assert bench.executor.failures()[GuestName("web")].count == 1
 
 
+def test_a_guest_that_was_asked_is_looked_at_often(bench: Bench) -> None:
+    """No event may tell that it followed; but one that is overdue on a silent host is no hurry."""
+    bench.host.memory.carry_out(start().step)
+    bench.host.memory.stage_deaf(uuid_of("web"))
+    bench.start(shut_down(timeout_s=60))
+    bench.settled()
+    due = bench.executor.next_deadline(bench.now)
+    assert due is not None
+    assert due - bench.now <= timedelta(seconds=2)
+    assert bench.executor.next_deadline(bench.now + timedelta(minutes=5)) is None
+
+
 def test_a_silent_host_keeps_its_operations(bench: Bench) -> None:
     bench.start(start())
     assert bench.executor.drain(20)
