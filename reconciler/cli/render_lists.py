@@ -99,8 +99,7 @@ def _synced(status: GuestStatus, picture: Picture, page: Page) -> tuple[str, str
     """Whether both definitions are as wanted; if not, which fields, and what stands in the way."""
     host = picture.observed.hosts.get(status.host) if status.host else None
     if isinstance(host, SilentHost):
-        since = f" {words.duration((page.now - host.since).total_seconds())}" if host.since else ""
-        return f"host silent{since}", "yellow"
+        return f"host silent{words.since(host.since, page)}", "yellow"
     if Sync.UNKNOWN in (status.stored, status.live):
         return "unknown", "yellow"
     if not status.changes:

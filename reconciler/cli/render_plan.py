@@ -50,7 +50,9 @@ def render_plan(picture: Picture, page: Page) -> list[Text]:
     changes = folded(picture.changes())
     lines = [*render_header(picture, page), Text()]
     if changes:
-        lines += [*render_changes(changes, page), Text()]
+        known = tuple(change for change in changes if not _is_unknown(change))
+        lines += render_changes(known, page, unknown=_unknown_rows(picture, changes, page))
+        lines.append(Text())
     lines += _foreign(picture, page)
     lines += paragraph(page.text(summary(picture, page)), page)
     for sentence in next_acts(picture):
@@ -78,16 +80,18 @@ def render_header(picture: Picture, page: Page) -> list[Text]:
     else:
         lines += [Text.assemble("  ", answer) for answer in answers]
     for host in picture.silent():
-        since = (
-            f" for {words.duration((page.now - host.since).total_seconds())}" if host.since else ""
-        )
         lines += paragraph(
             Text.assemble(
-                page.text(f"{host.name} silent{since}", "bold yellow"),
-                page.text(f": {host.why}. Nothing on it is known, so nothing there is touched."),
+                page.text(f"{host.name} silent{words.since(host.since, page)}", "bold yellow"),
+                page.text(f": {host.why}"),
             ),
             page,
             indent=2,
+        )
+    if picture.silent():
+        there = "these" if len(picture.silent()) > 1 else "it"
+        lines += paragraph(
+            page.text(f"Nothing on {there} is known, so nothing there is touched."), page, indent=2
         )
     for problem in picture.problems:
         lines += paragraph(
@@ -109,15 +113,43 @@ def _fits(left: Text, right: Text, page: Page) -> bool:
     return page.width is None or left.cell_len + 3 + right.cell_len <= page.width
 
 
-def render_changes(changes: Sequence[Change], page: Page) -> list[Text]:
-    """One line a change: guest, field from → to, what it costs, what becomes of it."""
+def render_changes(
+    changes: Sequence[Change], page: Page, *, unknown: Sequence[Sequence[Text]] = ()
+) -> list[Text]:
+    """One line a change: guest, field from → to, what it costs, what becomes of it.
+
+    ``unknown`` are rows about guests of which nothing is known; they stand at the end.
+    """
     groups: dict[GuestName, list[Change]] = {}
     for change in changes:
         groups.setdefault(change.guest, []).append(change)
-    rows: list[list[Text]] = []
+    rows: list[Sequence[Text]] = []
     for _, group in sorted(groups.items(), key=lambda item: (_rank(item[1]), item[0])):
         rows += _rows_of_guest(sorted(group, key=lambda change: RANK[change.fate]), page)
-    return columns(rows, page, indent=2)
+    return columns([*rows, *unknown], page, indent=2)
+
+
+def _unknown_rows(picture: Picture, changes: Sequence[Change], page: Page) -> list[list[Text]]:
+    """A row for each cause of not knowing, however many guests it keeps in the dark.
+
+    Why a host is silent stands in the header, once.
+    """
+    causes: dict[str, list[str]] = {}
+    for change in changes:
+        if _is_unknown(change):
+            why = remark(change, page)
+            for host in picture.silent():
+                why = why.replace(f" ({host.why})", "")
+            causes.setdefault(why, []).append(change.guest)
+    return [
+        [
+            page.text(guests[0] if len(guests) == 1 else f"{len(guests)} guests", "bold"),
+            page.text("left alone"),
+            page.text("UNKNOWN", "bold yellow"),
+            page.text(why if len(guests) == 1 else f"{why}. These are {words.listed(guests)}"),
+        ]
+        for why, guests in causes.items()
+    ]
 
 
 def folded(changes: Sequence[Change]) -> tuple[Change, ...]:

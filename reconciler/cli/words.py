@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 KIB = 1024
 _BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 MINUTE, HOUR, DAY = 60, 3600, 86400
+_JUST_NOW_S = 5
 
 
 def size(size_bytes: int) -> str:
@@ -38,8 +39,13 @@ def duration(seconds: float) -> str:
 def ago(then: datetime, page: Page) -> str:
     """How long before the page's now ``then`` was; ``just now`` within five seconds."""
     seconds = (page.now - then).total_seconds()
-    just_now = 5
-    return "just now" if seconds < just_now else f"{duration(seconds)} ago"
+    return "just now" if seconds < _JUST_NOW_S else f"{duration(seconds)} ago"
+
+
+def since(then: datetime | None, page: Page) -> str:
+    """`` for 4 min``, or nothing where it has only just begun or is not known."""
+    seconds = (page.now - then).total_seconds() if then is not None else 0
+    return f" for {duration(seconds)}" if seconds >= _JUST_NOW_S else ""
 
 
 def clock(instant: datetime, page: Page) -> str:
