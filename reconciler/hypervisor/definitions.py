@@ -140,7 +140,13 @@ def _claim(door: Door, definition: GuestDefinition, *, had: Mark | None) -> None
     claims = _claimed(definition.mark) - _claimed(had)
     for pool_name in sorted({pool for pool, _ in claims}):
         pool = door.pool(pool_name)
-        door.write(pool.refresh)
+        try:
+            door.write(pool.refresh)
+        except TransientError as error:
+            # Most likely a volume of the pool is being filled: libvirt refreshes none meanwhile.
+            raise TransientError(
+                f"whether the volumes' names are free in {pool_name!r} cannot be seen now: {error}"
+            ) from error
         for _, volume in sorted(claim for claim in claims if claim[0] == pool_name):
             if volume_in(pool, volume) is not None:
                 raise StalledError(
