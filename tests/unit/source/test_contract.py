@@ -370,6 +370,37 @@ def test_a_host_dropped_by_a_merge_or_on_a_side_branch_is_found(reach: Reach) ->
     }
 
 
+def test_a_manifest_that_was_moved_is_one_gone_and_one_new(reach: Reach) -> None:
+    """Otherwise two paths would stand where the reader expects one."""
+    shop = reach.workshop
+    shop.commit({"a.yaml": "kind: Host\nname: a\n" * 20, "b.yaml": "kind: Host\n"})
+    moved = shop.commit({"a.yaml": None, "to/a.yaml": "kind: Host\nname: a\n" * 20})
+    last = shop.commit({"b.yaml": None})
+    source = reach.open()
+    source.fetch()
+    found = list(source.commits_touching(HOST, until=last))
+    assert [(change.path, change.commit.sha, change.after) for change in found] == [
+        ("b.yaml", last, None),
+        ("a.yaml", moved, None),
+    ]
+
+
+def test_a_side_branch_that_ended_where_it_began_is_walked_too(reach: Reach) -> None:
+    """With a folder given, git would leave out a branch that in the end changed nothing there."""
+    shop = reach.workshop
+    base = shop.commit({"vm/a.yaml": "a", "x": "x"})
+    shop.commit({"vm/h.yaml": "kind: Host\n"})
+    side = shop.commit({"vm/h.yaml": None})
+    shop.rewind(base)
+    shop.commit({"x": "y"})
+    git(shop.path, "merge", "--quiet", "--no-edit", side)
+    shop.push()
+    source = reach.open(folder="vm")
+    source.fetch()
+    found = list(source.commits_touching(HOST, until=source.head().sha))
+    assert [(change.path, change.commit.sha) for change in found] == [("h.yaml", side)]
+
+
 def test_a_host_that_a_rewritten_history_took_away_is_found(reach: Reach) -> None:
     shop = reach.workshop
     base = shop.commit({"a.yaml": "a"})
