@@ -69,7 +69,7 @@ def plan(
     verdicts.update(_place(missing, desired, observed, under_way, memory, now))
     orphans = {name: one for name, one in matching.orphans.items() if isinstance(one, Found)}
     dismissals = dismiss(
-        orphans, desired, operations=under_way, memory=memory, policy=policy, now=now
+        orphans, desired, observed, operations=under_way, memory=memory, policy=policy, now=now
     )
     verdicts.update(dismissals.verdicts)
     for name, outcome in matching.orphans.items():

@@ -13,9 +13,10 @@ from datetime import timedelta
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
+from reconciler.model.desired import HostState
 from reconciler.model.mark import OperationKind, Phase, Trash
 from reconciler.model.names import PlanId
-from reconciler.model.observed import RunState
+from reconciler.model.observed import ObservedHost, RunState
 from reconciler.model.plan import (
     Change,
     Fate,
@@ -39,7 +40,8 @@ if TYPE_CHECKING:
     from reconciler.model.desired import Budget, DesiredWorld
     from reconciler.model.mark import Mark
     from reconciler.model.memory import Memory
-    from reconciler.model.names import GuestName, PoolName
+    from reconciler.model.names import GuestName, HostName, PoolName
+    from reconciler.model.observed import ObservedWorld
     from reconciler.model.operation import Operation
     from reconciler.model.policy import Policy
 
@@ -60,6 +62,7 @@ class Dismissals:
 def dismiss(
     orphans: Mapping[GuestName, Found],
     world: DesiredWorld,
+    observed: ObservedWorld,
     *,
     operations: Mapping[GuestName, Operation],
     memory: Memory,
@@ -89,10 +92,16 @@ def dismiss(
             due.setdefault(pool, {})[name] = found
     for operation in operations.values():
         _count_begun(operation, orphans, world, finished)
+    silent = [
+        name
+        for name, host in sorted(world.hosts.items())
+        if host.state is not HostState.RETIRED
+        and not isinstance(observed.hosts.get(name), ObservedHost)
+    ]
     held: list[Held] = []
     for pool, candidates in due.items():
         approvals = policy.approvals | world.approvals
-        outcome = _begin(pool, candidates, finished.get(pool, []), world, approvals, now)
+        outcome = _begin(pool, candidates, finished.get(pool, []), world, approvals, silent, now)
         verdicts.update(outcome.verdicts)
         held.extend(outcome.held)
     return Dismissals(verdicts=verdicts, held=tuple(held))
@@ -200,16 +209,18 @@ def _begin(
     finished: list[Mark],
     world: DesiredWorld,
     approvals: frozenset[PlanId],
+    silent: list[HostName],
     now: datetime,
 ) -> Dismissals:
     manifest = world.pools.get(pool) if pool is not None else None
     asked = [found.mark for found in due.values()]
+    silent = [name for name in silent if world.hosts[name].pool == pool]
     approval = _approved(asked, finished, approvals)
     begun = sum(1 for mark in finished if mark.trash and now - mark.trash.since < _DAY)
     guests = sum(1 for guest in world.guests.values() if guest.pool == pool)
     allowed = allowance(manifest.budget, guests + len(asked) + begun) if manifest else 0
-    if approval is None and begun + len(asked) > allowed:
-        return _hold(pool, due, asked, begun, allowed)
+    if approval is None and (silent or begun + len(asked) > allowed):
+        return _hold(pool, due, _sentence(pool, silent, len(asked), begun, allowed))
     keep = manifest.trash_keep_s if manifest else _KEEP_S
     verdicts = {name: _to_trash(found, world, keep, approval, now) for name, found in due.items()}
     return Dismissals(verdicts=verdicts, held=())
@@ -226,19 +237,20 @@ def _approved(
     return None
 
 
-def _hold(
-    pool: PoolName | None,
-    due: Mapping[GuestName, Found],
-    asked: list[Mark],
-    begun: int,
-    allowed: int,
-) -> Dismissals:
-    id_ = plan_id(asked)
+def _sentence(
+    pool: PoolName | None, silent: list[HostName], asked: int, begun: int, allowed: int
+) -> str:
+    if pool is None:
+        return "its host is in no manifest, so no budget covers it"
+    if silent:
+        return f"budget: what was begun on {', '.join(silent)} cannot be counted, it is silent"
     done = f", {begun} done" if begun else ""
     noun = "deletion" if allowed == 1 else "deletions"
-    message = f"budget: {allowed} {noun} in 24 h, {len(asked)} asked{done}"
-    if pool is None:
-        message = "its host is in no manifest, so no budget covers it"
+    return f"budget: {allowed} {noun} in 24 h, {asked} asked{done}"
+
+
+def _hold(pool: PoolName | None, due: Mapping[GuestName, Found], message: str) -> Dismissals:
+    id_ = plan_id([found.mark for found in due.values()])
     block = Block(reason=Reason.BUDGET, message=message, fate=Fate.HELD)
     verdicts = {name: _kept(found, block, id_) for name, found in due.items()}
     held = Held(plan_id=id_, pool=pool, guests=tuple(due), message=message)

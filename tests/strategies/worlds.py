@@ -91,6 +91,7 @@ if TYPE_CHECKING:
 
     from reconciler.model.operation import Operation
     from reconciler.model.plan import Plan
+    from reconciler.model.steps import Step
 
 START = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
 REPOSITORY = UUID("6f1c0d8e-3f63-4a5e-9d3f-1d2f8c8b7a10")
@@ -388,6 +389,8 @@ class Story:
     refused: list[str]
     since: dict[tuple[HostName, UUID], tuple[RunState, StateReason, datetime]]
     silent: set[HostName]
+    met: set[GuestName]
+    """Guests that were ever seen: such a one did not come with the commit that names it next."""
 
     @classmethod
     def of(cls, wish: DesiredWorld, *observed: ObservedHost, **policy: object) -> Story:
@@ -402,6 +405,7 @@ class Story:
             refused=[],
             since={},
             silent=set(),
+            met=set(),
         )
         story.hosts = {one.name: InMemoryHost(one, clock=lambda: story.now) for one in observed}
         return story
@@ -410,6 +414,8 @@ class Story:
         """Observe every host, and remember since when each guest is as it is."""
         seen: dict[HostName, ObservedHost | SilentHost] = {}
         for name, one in self.hosts.items():
+            if name not in self.desired.hosts:
+                continue
             if name in self.silent:
                 seen[name] = SilentHost(name=name, why="no route", since=None)
                 continue
@@ -426,6 +432,8 @@ class Story:
             **{name: self.now for name in seen if name not in self.silent},
         }
         self.memory = replace(self.memory, last_complete=complete)
+        for answer in ObservedWorld(hosts=seen).answered():
+            self.met |= {one.mark.guest for one in answer.guests.values() if one.mark}
         return ObservedWorld(hosts=seen)
 
     def _since(self, name: HostName, found: ObservedGuest) -> datetime:
@@ -450,11 +458,7 @@ class Story:
         """Do the steps of a plan, each to its end."""
         for planned in outcome.steps:
             step = planned.step
-            history = self.memory.guests.get(step.guest)
-            if history is not None:
-                history = replace(history, touched=history.touched | {step.host})
-                guests = {**self.memory.guests, step.guest: history}
-                self.memory = replace(self.memory, guests=guests)
+            self.touch(step)
             if step.host in self.silent:
                 self.refused.append(f"{step} on a silent host")
                 continue
@@ -464,6 +468,14 @@ class Story:
                 self.refused.append(f"{type(step).__name__}: {error}")
             else:
                 self.memory = remembered(step, self.memory)
+
+    def touch(self, step: Step) -> None:
+        """Remember that a step for the guest began on that host."""
+        history = self.memory.guests.get(step.guest)
+        if history is not None:
+            history = replace(history, touched=history.touched | {step.host})
+            guests = {**self.memory.guests, step.guest: history}
+            self.memory = replace(self.memory, guests=guests)
 
     def passes(self, most: int = 60, *, wait: bool = True) -> list[Plan]:
         """Pass after pass, at the instants that plans wait for, until a plan has no steps."""
@@ -485,7 +497,8 @@ class Story:
         """A new commit is taken into force; guests that it names first get their history."""
         guests = dict(self.memory.guests)
         for one in wish.guests.values():
-            if one.name not in self.desired.guests:
+            new = one.name not in self.desired.guests and one.name not in guests
+            if new and one.name not in self.met:
                 guests[one.name] = GuestHistory(first_seen=self.now, pools=frozenset({one.pool}))
             elif one.name in guests:
                 known = guests[one.name]

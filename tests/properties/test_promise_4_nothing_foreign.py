@@ -1,0 +1,189 @@
+"""Promise 4: nothing foreign is touched."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconciler.model.definition import GuestDefinition, VolumeSource
+from reconciler.model.names import LibvirtPool, VolumeName
+from reconciler.model.steps import (
+    CreateVolume,
+    DefineGuest,
+    DiscardVolume,
+    GrowVolume,
+    Step,
+)
+from tests.strategies.stories import Event, events, stories
+from tests.strategies.worlds import (
+    HOSTS,
+    Story,
+    desired,
+    foreigner,
+    guest,
+    host,
+    their_disk,
+    their_nic,
+    volume,
+    volume_disk,
+)
+
+if TYPE_CHECKING:
+    from reconciler.model.observed import ObservedGuest, ObservedVolume
+
+Key = tuple[str, str]
+
+
+def _strangers(story: Story) -> dict[Key, ObservedGuest]:
+    return {
+        (each.name, str(one.uuid)): one
+        for each in story.hosts.values()
+        for one in each.observe().guests.values()
+        if one.mark is None or one.mark.uuid != one.uuid
+    }
+
+
+def _volumes(story: Story) -> dict[tuple[str, LibvirtPool, VolumeName], ObservedVolume]:
+    return {
+        (each.name, pool.name, one.name): one
+        for each in story.hosts.values()
+        for pool in each.observe().pools.values()
+        for one in pool.volumes.values()
+    }
+
+
+def _pass(story: Story) -> tuple[Step, ...]:
+    outcome = story.plan()
+    story.carry_out(outcome)
+    return tuple(planned.step for planned in outcome.steps)
+
+
+@given(story=stories(), happenings=st.lists(events(), max_size=10))
+def test_no_step_names_a_domain_without_our_valid_mark(
+    story: Story, happenings: list[Event]
+) -> None:
+    """Nor does any step change it: foreigners, and copies of our mark, stay what they are."""
+    for event in happenings:
+        event(story)
+        before = _strangers(story)
+        steps = _pass(story)
+        named = {(step.host, str(step.uuid)) for step in steps}
+        assert not named & before.keys()
+        after = _strangers(story)
+        assert {key: after.get(key) for key in before} == before
+
+
+@given(story=stories(), happenings=st.lists(events(), max_size=10))
+def test_volumes_that_no_mark_of_ours_names_stay_as_they_are(
+    story: Story, happenings: list[Event]
+) -> None:
+    """They are neither discarded, grown nor overwritten, images included; none of ours vanishes."""
+    for event in happenings:
+        event(story)
+        before = _volumes(story)
+        ours = {
+            (each.name, entry.pool, entry.volume)
+            for each in story.hosts.values()
+            for one in each.observe().guests.values()
+            if one.mark is not None and one.mark.uuid == one.uuid
+            for entry in one.mark.disks
+            if entry.ours
+        }
+        full = {
+            (each.name, disk.source.pool, disk.source.volume)
+            for each in story.hosts.values()
+            for one in each.observe().guests.values()
+            for definition in (one.stored, one.live)
+            if definition is not None
+            for disk in definition.disks
+            if isinstance(disk.source, VolumeSource)
+        }
+        steps = _pass(story)
+        for step in steps:
+            if isinstance(step, DiscardVolume | GrowVolume | CreateVolume):
+                assert (step.host, step.pool, step.volume) in ours
+            if isinstance(step, DiscardVolume):
+                assert (step.host, step.pool, step.volume) not in full
+        after = _volumes(story)
+        for key, one in before.items():
+            if key not in ours:
+                assert after[key] == one
+            if key in full:
+                assert after[key].capacity_bytes >= one.capacity_bytes
+
+
+def _theirs(definition: GuestDefinition) -> tuple[object, ...]:
+    """What of a definition no manifest of ours ever names."""
+    return (
+        [disk for disk in definition.disks if disk == their_disk()],
+        [nic for nic in definition.nics if nic == their_nic()],
+    )
+
+
+@given(story=stories(), happenings=st.lists(events(), max_size=10))
+def test_definitions_keep_the_devices_that_are_not_in_the_manifest(
+    story: Story, happenings: list[Event]
+) -> None:
+    """What the manifest does not mention inside an owned guest is kept as it is."""
+    for event in happenings:
+        event(story)
+        outcome = story.plan()
+        for planned in outcome.steps:
+            step = planned.step
+            if isinstance(step, DefineGuest) and step.replaces is not None:
+                found = story.hosts[step.host].observe().guests[step.uuid]
+                assert found.stored is not None
+                assert _theirs(step.definition) == _theirs(found.stored)
+        story.carry_out(outcome)
+
+
+def test_a_new_disk_never_takes_a_volume_that_is_there() -> None:
+    """A mark that claimed it would give domops the right to remake it."""
+    story = Story.of(desired(guest("a")), host(HOSTS[0]), host(HOSTS[1]))
+    story.passes()
+    home = story.host_of("a")
+    theirs = volume("a-data.raw", 7)
+    home.stage(
+        lambda seen: replace(
+            seen,
+            pools={
+                name: replace(pool, volumes={**pool.volumes, theirs.name: theirs})
+                for name, pool in seen.pools.items()
+            },
+        )
+    )
+    story.desired = desired(guest("a", disks=(volume_disk(), volume_disk("data", 9))))
+    plans = story.passes()
+    assert not story.refused
+    change = next(one for one in plans[-1].statuses[guest("a").name].changes)
+    assert "never takes" in change.message
+    assert _volumes(story)[home.name, LibvirtPool("default"), theirs.name] == theirs
+
+
+def test_a_disk_whose_volume_somebody_exchanged_is_not_grown() -> None:
+    """What is at the target is not ours: its size is no business of domops."""
+    story = Story.of(desired(guest("a")), host(HOSTS[0]), host(HOSTS[1]))
+    story.passes()
+    found = story.find("a")
+    assert found.live is not None
+    disk = found.live.disks[0]
+    exchanged = VolumeSource(pool=LibvirtPool("default"), volume=VolumeName("theirs.raw"))
+    live = replace(found.live, disks=(replace(disk, source=exchanged),))
+    story.stage("a", live=live)
+    story.desired = desired(guest("a", disks=(volume_disk(size_gib=5),)))
+    before = _volumes(story)
+    story.passes()
+    after = _volumes(story)
+    assert {key: one for key, one in after.items() if key[2] == exchanged.volume} == {
+        key: one for key, one in before.items() if key[2] == exchanged.volume
+    }
+
+
+def test_a_first_run_among_foreigners_makes_no_writing_call() -> None:
+    """A host full of guests that no manifest names is left alone."""
+    story = Story.of(desired(), host(HOSTS[0], foreigner(), foreigner("more")), host(HOSTS[1]))
+    story.passes()
+    assert story.writes == 0

@@ -1,0 +1,209 @@
+"""Promise 5: the deletions that one change causes are bounded, and held together beyond that."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconciler.model.desired import Budget, DesiredWorld
+from reconciler.model.mark import Phase
+from reconciler.model.names import GuestName, Sha
+from reconciler.model.observed import SilentHost, StateReason
+from reconciler.model.operation import Operation
+from reconciler.model.plan import Fate, Plan
+from reconciler.model.steps import SetMark
+from reconciler.planner.trash import allowance
+from tests.strategies.worlds import HOSTS, Story, desired, guest, host, pool
+
+NINE = tuple("abcdefghi")
+
+
+def _world(names: tuple[str, ...], budget: int, sha: str = "c1") -> DesiredWorld:
+    return desired(
+        *[guest(name, disks=(), nics=()) for name in names],
+        pools=(pool(budget=Budget(deletions=budget)),),
+        sha=sha,
+    )
+
+
+def _made(names: tuple[str, ...], budget: int) -> Story:
+    story = Story.of(_world(names, budget), host(HOSTS[0]), host(HOSTS[1]), steps_per_host=99)
+    story.passes()
+    return story
+
+
+def _begun(outcome: Plan) -> list[tuple[GuestName, bool]]:
+    """The deletions that a plan begins, and whether an approval let each through."""
+    return [
+        (planned.step.guest, planned.step.mark.trash.approval is not None)
+        for planned in outcome.steps
+        if isinstance(planned.step, SetMark)
+        and planned.step.mark.phase is Phase.TRASH
+        and planned.step.mark.trash is not None
+        and planned.step.mark.trash.since == planned.step.mark.operation.since  # type: ignore[union-attr]
+    ]
+
+
+subsets = st.lists(st.sampled_from(NINE[:5]), unique=True, max_size=5).map(
+    lambda names: tuple(sorted(names))
+)
+
+
+@given(
+    budget=st.integers(0, 2),
+    commits=st.lists(
+        st.tuples(subsets, st.sampled_from((0, 1, 3600, 43200, 90000)), st.booleans()),
+        max_size=6,
+    ),
+)
+def test_deletions_without_approval_within_a_day_never_exceed_the_allowance(
+    budget: int, commits: list[tuple[tuple[str, ...], int, bool]]
+) -> None:
+    """Whatever is committed, however fast, and while the marks of the first are being written.
+
+    A deletion that a revert took back counts no more: budgets are about what is left undone.
+    """
+    story = _made(NINE[:5], budget)
+    begun: dict[GuestName, datetime] = {}
+    for names, seconds, slow in commits:
+        story.arrive(_world(names, budget))
+        begun = {name: at for name, at in begun.items() if name not in names}
+        for _ in range(3):
+            outcome = story.plan()
+            begun |= {name: story.now for name, approved in _begun(outcome) if not approved}
+            recent = [at for at in begun.values() if story.now - at < timedelta(hours=24)]
+            assert len(recent) <= budget
+            if slow and not story.operations:
+                story.operations = tuple(
+                    Operation(
+                        guest=planned.step.guest,
+                        host=planned.step.host,
+                        step=planned.step,
+                        began=story.now,
+                        deadline=story.now + timedelta(hours=1),
+                    )
+                    for planned in outcome.steps
+                )
+                continue
+            for operation in story.operations:
+                story.hosts[operation.host].carry_out(operation.step)
+            if not story.operations:
+                story.carry_out(outcome)
+            story.operations = ()
+            story.now += timedelta(seconds=1)
+        story.now += timedelta(seconds=seconds)
+
+
+@given(gone=subsets.filter(lambda names: len(names) >= 2), more=st.sampled_from(NINE[5:7]))
+def test_what_is_over_budget_is_held_together_under_one_id(
+    gone: tuple[str, ...], more: str
+) -> None:
+    """The id tells what would be done, not when, where or by which commit."""
+    story = _made(NINE[:7], 1)
+    kept = tuple(name for name in NINE[:7] if name not in gone)
+    story.arrive(_world(kept, 1))
+    first = story.plan()
+    assert not first.steps
+    (held,) = first.held
+    assert set(held.guests) == set(gone)
+    assert all(
+        change.fate is Fate.HELD and change.plan_id == held.plan_id
+        for name in held.guests
+        for change in first.statuses[name].changes
+    )
+    story.desired = _world(kept, 1, sha="c9")
+    story.now += timedelta(days=3)
+    homes = {name: story.host_of(name).name for name in gone}
+    moving = GuestName(gone[0])
+    found = story.find(moving)
+    source = story.hosts[homes[moving]]
+    target = next(one for one in story.hosts.values() if one is not source)
+    source.stage(
+        lambda seen: replace(
+            seen, guests={key: one for key, one in seen.guests.items() if key != found.uuid}
+        )
+    )
+    target.stage(lambda seen: replace(seen, guests={**seen.guests, found.uuid: found}))
+    assert [one.plan_id for one in story.plan().held] == [held.plan_id]
+    story.arrive(_world(tuple(name for name in kept if name != more), 1))
+    assert story.plan().held[0].plan_id != held.plan_id
+
+
+@given(
+    gone=subsets.filter(lambda names: len(names) >= 2),
+    done=st.integers(0, 4),
+    more=st.sampled_from(NINE[5:7]),
+)
+def test_an_approval_lets_exactly_those_through_also_after_some_are_done(
+    gone: tuple[str, ...], done: int, more: str
+) -> None:
+    """And once one more is asked for, nothing is approved."""
+    story = _made(NINE[:7], 1)
+    story.policy = replace(story.policy, steps_per_host=1)
+    kept = tuple(name for name in NINE[:7] if name not in gone)
+    story.arrive(_world(kept, 1))
+    approvals = frozenset(one.plan_id for one in story.plan().held)
+    approved = replace(_world(kept, 1, sha="c2"), approvals=approvals)
+    story.arrive(approved)
+    begun: list[str] = []
+    for _ in range(min(done, len(gone))):
+        outcome = story.plan()
+        begun += [name for name, _ in _begun(outcome)]
+        assert not outcome.held
+        story.carry_out(outcome)
+        story.now += timedelta(seconds=1)
+    left = [name for name in gone if name not in begun]
+    fewer = _world(tuple(name for name in kept if name != more), 1, sha="c3")
+    other = replace(story, desired=replace(fewer, approvals=approvals)).plan()
+    assert not _begun(other) or (not left and not begun)
+    if left or begun:
+        assert {name for one in other.held for name in one.guests} == {*left, more}
+    story.desired = replace(approved, commit=replace(approved.commit, sha=Sha("c4")))
+    for _ in range(30):
+        outcome = story.plan()
+        begun += [name for name, _ in _begun(outcome)]
+        story.carry_out(outcome)
+        story.now += timedelta(seconds=1)
+    assert set(begun) == set(gone)
+    assert not story.plan().held
+
+
+def test_the_smaller_of_number_and_percentage_wins_from_ten_guests() -> None:
+    budget = Budget(deletions=5, percent=30)
+    assert [allowance(budget, guests) for guests in (1, 9, 10, 13, 14, 17, 40)] == [
+        5,
+        5,
+        3,
+        3,
+        4,
+        5,
+        5,
+    ]
+
+
+def test_a_silent_host_of_the_pool_may_hide_what_was_begun_and_so_holds_deletions() -> None:
+    """A budget that cannot be counted lets nothing through without a person."""
+    story = _made(("a", "b", "c"), 1)
+    story.arrive(_world(("b", "c"), 1))
+    story.passes()
+    story.silent = {story.host_of("a").name}
+    there = [one.name for one in story.hosts.values() if one.name not in story.silent]
+    gone = next(name for name in "bc" if story.host_of(name).name in there)
+    story.arrive(_world(tuple(name for name in "bc" if name != gone), 1))
+    assert any(isinstance(one, SilentHost) for one in story.look().hosts.values())
+    outcome = story.plan()
+    assert not _begun(outcome)
+    assert outcome.held
+
+
+def test_healing_goes_on_while_deletions_are_held() -> None:
+    """Only the counted steps are held, not what the change does not touch."""
+    story = _made(("a", "b", "c"), 1)
+    story.arrive(_world(("c",), 1))
+    story.host_of("c").stage_stop(story.find("c").uuid, StateReason.CRASHED)
+    story.passes()
+    assert story.find("c").active
+    assert story.plan().held

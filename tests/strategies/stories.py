@@ -1,0 +1,341 @@
+"""Strategies of stories: what commits, machines and people do to a small world, in any order.
+
+An ``Event`` is a function of a ``Story``; a list of them, played one after another, reaches worlds
+that no one would think of and none that could not be. What people do by hand is theirs to answer
+for, so no event starts a guest in a second place: if one ever runs twice, domops did it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from uuid import uuid5
+
+from hypothesis import strategies as st
+
+from reconciler.errors import DomopsError
+from reconciler.model.definition import Memory, Vcpus
+from reconciler.model.desired import (
+    Autostart,
+    Budget,
+    DesiredGuest,
+    DesiredWorld,
+    GuestState,
+    RestartWhen,
+)
+from reconciler.model.mark import ShutdownPolicy, ThenWhat
+from reconciler.model.memory import DepartedHost
+from reconciler.model.memory import Memory as Remembered
+from reconciler.model.names import GuestName, HostName
+from reconciler.model.observed import ObservedGuest, ObservedHost, RunState, StateReason
+from reconciler.model.operation import Operation
+from reconciler.planner.effects import digest_of, remembered, with_disk, with_nic
+from tests.strategies.worlds import (
+    ABLE,
+    HOSTS,
+    MAIN,
+    MIB,
+    NAMES,
+    REPOSITORY,
+    SIDE,
+    UNABLE,
+    Story,
+    desired,
+    drive,
+    foreigner,
+    guest,
+    host,
+    nic,
+    pool,
+    their_disk,
+    their_nic,
+    volume_disk,
+)
+
+Event = Callable[[Story], None]
+
+LAYOUTS = (
+    {HOSTS[0]: MAIN, HOSTS[1]: MAIN},
+    {HOSTS[0]: MAIN, HOSTS[1]: SIDE},
+    {HOSTS[0]: MAIN, HOSTS[1]: MAIN, HOSTS[2]: SIDE},
+)
+
+
+@st.composite
+def guests(draw: st.DrawFn, name: GuestName) -> DesiredGuest:
+    """A wish for the guest ``name``."""
+    disks = [volume_disk(size_gib=draw(st.sampled_from((2, 3))), image=draw(st.booleans()))]
+    if draw(st.booleans()):
+        disks.append(volume_disk("data", draw(st.sampled_from((1, 2)))))
+    drives = draw(st.sampled_from(((), (drive(),), (drive("one.iso"),), (drive("two.iso"),))))
+    cards = draw(st.sampled_from(((), ("lan",), ("dmz",))))
+    return guest(
+        name,
+        pool=draw(st.sampled_from((MAIN, MAIN, MAIN, SIDE))),
+        host=draw(st.sampled_from((None, None, None, HOSTS[0]))),
+        state=draw(st.sampled_from((GuestState.RUNNING, GuestState.RUNNING, GuestState.STOPPED))),
+        cpus=Vcpus(count=draw(st.sampled_from((1, 2))), maximum=draw(st.sampled_from((2, 4)))),
+        memory=Memory(
+            size_kib=draw(st.sampled_from((256, 512))) * MIB,
+            maximum_kib=draw(st.sampled_from((512, 1024))) * MIB,
+        ),
+        disks=(*disks, *drives),
+        nics=tuple(nic(name, network=card) for card in cards),
+        restart=draw(st.sampled_from(RestartWhen)),
+        autostart=draw(st.sampled_from(Autostart)),
+        shutdown=ShutdownPolicy(timeout_s=60, then=draw(st.sampled_from(ThenWhat))),
+        protect=draw(st.sampled_from((False, False, False, True))),
+        console=draw(st.booleans()),
+    )
+
+
+@st.composite
+def wishes(draw: st.DrawFn, layout: dict[HostName, str] | None = None) -> DesiredWorld:
+    """A desired world of up to three guests."""
+    names = draw(st.lists(st.sampled_from(NAMES), unique=True, max_size=3))
+    where = layout or draw(st.sampled_from(LAYOUTS))
+    budget = Budget(deletions=draw(st.sampled_from((0, 1, 2))))
+    return desired(
+        *[draw(guests(name)) for name in sorted(names)],
+        hosts=where,  # type: ignore[arg-type]
+        pools=(pool(budget=budget), pool(SIDE, budget=budget)),
+        sha=draw(st.sampled_from(("c1", "c2", "c3"))),
+    )
+
+
+@st.composite
+def stories(draw: st.DrawFn) -> Story:
+    """The beginning of a story: hosts as somebody left them, and a first commit."""
+    layout = draw(st.sampled_from(LAYOUTS))
+    xen = draw(st.sampled_from((False, False, True)))
+    seen = [
+        host(
+            name,
+            *draw(st.sampled_from(((), (foreigner(),), (foreigner(running=False),)))),
+            xen=xen,
+            capabilities=draw(st.sampled_from((ABLE, ABLE, UNABLE))),
+        )
+        for name in HOSTS
+    ]
+    return Story.of(draw(wishes(layout)), *seen)  # type: ignore[arg-type]
+
+
+def passing(rounds: int) -> Event:
+    """The controller makes some passes, and time goes on."""
+
+    def event(story: Story) -> None:
+        for _ in range(rounds):
+            story.carry_out(story.plan())
+            story.now += timedelta(seconds=2)
+
+    return event
+
+
+def waiting(seconds: int) -> Event:
+    """Time goes by."""
+
+    def event(story: Story) -> None:
+        story.now += timedelta(seconds=seconds)
+
+    return event
+
+
+def silence(name: HostName) -> Event:
+    """A host stops answering, or answers again."""
+
+    def event(story: Story) -> None:
+        story.silent ^= {name}
+
+    return event
+
+
+def departure(name: HostName) -> Event:
+    """A host's manifest goes without having been retired."""
+
+    def event(story: Story) -> None:
+        gone = story.desired.hosts.get(name)
+        if gone is None:
+            return
+        left = {key: one for key, one in story.desired.hosts.items() if key != name}
+        story.desired = replace(story.desired, hosts=left)
+        if story.memory.departed is not None:
+            departed = (*story.memory.departed, DepartedHost(name=name, pool=gone.pool))
+            story.memory = replace(story.memory, departed=departed)
+
+    return event
+
+
+def commit(wish: DesiredWorld) -> Event:
+    """A commit with other guests arrives; hosts come and go only by ``departure``."""
+
+    def event(story: Story) -> None:
+        story.arrive(replace(wish, hosts=story.desired.hosts))
+
+    return event
+
+
+def forgetting(story: Story) -> None:
+    """The local state is lost, and with it which hosts have left."""
+    story.memory = Remembered()
+
+
+def condemned(story: Story) -> None:
+    """The first step of a pass is given up without an answer; it may yet take effect."""
+    outcome = story.plan()
+    if not outcome.steps:
+        return
+    step = outcome.steps[0].step
+    if any(one.guest == step.guest for one in story.operations):
+        return
+    operation = Operation(
+        guest=step.guest,
+        host=step.host,
+        step=step,
+        began=story.now,
+        deadline=story.now,
+        condemned=True,
+    )
+    story.operations = (*story.operations, operation)
+    story.touch(step)
+
+
+def returning(story: Story) -> None:
+    """A call that had been given up has its effect after all, and returns."""
+    for operation in story.operations[:1]:
+        story.operations = story.operations[1:]
+        try:
+            story.hosts[operation.host].carry_out(operation.step)
+        except DomopsError:
+            continue
+        story.memory = remembered(operation.step, story.memory)
+
+
+def cut_short(story: Story) -> None:
+    """The controller is killed during a pass: the steps took effect, nobody remembers."""
+    known = story.memory
+    story.carry_out(story.plan())
+    story.memory = replace(story.memory, filled=known.filled)
+
+
+def on_guest(name: GuestName, happen: Callable[[Story, ObservedGuest], None]) -> Event:
+    """Something happens to a guest of ours, wherever it is, if there is one."""
+
+    def event(story: Story) -> None:
+        for one in story.hosts.values():
+            for found in one.observe().guests.values():
+                if found.mark is not None and found.name == name and found.mark.uuid == found.uuid:
+                    happen(story, found)
+                    return
+
+    return event
+
+
+def stopping(reason: StateReason) -> Callable[[Story, ObservedGuest], None]:
+    """It stops, for that reason."""
+
+    def happen(story: Story, found: ObservedGuest) -> None:
+        if found.active:
+            story.host_of(found.name).stage_stop(found.uuid, reason)
+
+    return happen
+
+
+def ballooned(story: Story, found: ObservedGuest) -> None:
+    """Somebody changes its memory by hand."""
+    if found.live is not None:
+        live = replace(found.live, memory=replace(found.live.memory, size_kib=300 * MIB))
+        story.stage(found.name, live=live)
+
+
+def given_devices(story: Story, found: ObservedGuest) -> None:
+    """Somebody gives it a disk and a card that no manifest names."""
+    if found.stored is None:
+        return
+    stored = replace(
+        found.stored,
+        disks=with_disk(found.stored.disks, their_disk()),
+        nics=with_nic(found.stored.nics, their_nic()),
+    )
+    live = found.live and replace(
+        found.live,
+        disks=with_disk(found.live.disks, their_disk()),
+        nics=with_nic(found.live.nics, their_nic()),
+    )
+    story.stage(found.name, stored=stored, live=live, stored_digest=digest_of(stored))
+
+
+def paused(story: Story, found: ObservedGuest) -> None:
+    """Somebody pauses it, or resumes it."""
+    if found.state is RunState.RUNNING:
+        story.stage(found.name, state=RunState.PAUSED, reason=StateReason.USER)
+    elif found.state is RunState.PAUSED:
+        story.stage(found.name, state=RunState.RUNNING, reason=StateReason.BOOTED)
+
+
+def deafened(story: Story, found: ObservedGuest) -> None:
+    """It ignores requests to shut down from now on."""
+    story.host_of(found.name).stage_deaf(found.uuid)
+
+
+def copied(story: Story, found: ObservedGuest) -> None:
+    """Somebody copies its definition, mark and all, under another name and UUID."""
+    stored = found.stored
+    if stored is None:
+        return
+    uuid = uuid5(REPOSITORY, f"copy of {found.name}")
+    copy = replace(stored, uuid=uuid, name=GuestName(f"{found.name}-copy"))
+
+    def change(seen: ObservedHost) -> ObservedHost:
+        twin = replace(
+            found,
+            uuid=uuid,
+            name=copy.name,
+            stored=copy,
+            live=None,
+            state=RunState.SHUT_OFF,
+            reason=StateReason.UNKNOWN,
+            stored_digest=digest_of(copy),
+        )
+        return replace(seen, guests={**seen.guests, uuid: twin})
+
+    story.host_of(found.name).stage(change)
+
+
+HAPPENINGS = (
+    *(
+        stopping(reason)
+        for reason in (
+            StateReason.CRASHED,
+            StateReason.SHUT_DOWN,
+            StateReason.DESTROYED,
+            StateReason.FAILED,
+            StateReason.UNKNOWN,
+        )
+    ),
+    ballooned,
+    given_devices,
+    paused,
+    deafened,
+    copied,
+)
+
+
+def events(*, doubts: bool = True) -> st.SearchStrategy[Event]:
+    """Any event; without ``doubts``, none that leaves domops in doubt of where a guest is."""
+    plain: list[st.SearchStrategy[Event]] = [
+        st.integers(1, 6).map(passing),
+        st.integers(1, 6).map(passing),
+        st.sampled_from((1, 30, 120, 86400)).map(waiting),
+        wishes().map(commit),
+        st.builds(on_guest, st.sampled_from(NAMES), st.sampled_from(HAPPENINGS)),
+        st.just(cut_short),
+    ]
+    if doubts:
+        plain += [
+            st.sampled_from(HOSTS).map(silence),
+            st.sampled_from(HOSTS).map(silence),
+            st.sampled_from(HOSTS).map(departure),
+            st.sampled_from((forgetting, condemned, returning)),
+        ]
+    return st.one_of(plain)
