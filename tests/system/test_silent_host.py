@@ -15,6 +15,7 @@ from reconciler.model.observed import ObservedGuest, ObservedHost, RunState, Sta
 from reconciler.model.plan import PlannedStep
 from tests.unit.controller.stage import Stage, guest_yaml, host_yaml
 
+# Not marked as a system test: it needs no hypervisor.
 HOSTS = ("a", "b", "c")
 
 
