@@ -14,7 +14,7 @@ import typer
 from reconciler.cli import words
 from reconciler.cli.commands_seeing import opened, outcome
 from reconciler.cli.exits import ExitCode
-from reconciler.cli.failing import leave, refuse, sentence
+from reconciler.cli.failing import Interrupted, leave, refuse, sentence
 from reconciler.cli.options import FromFolder
 from reconciler.cli.picture import Picture
 from reconciler.cli.progress import Progress
@@ -89,7 +89,7 @@ def stopping_on(*signals: signal.Signals, says: str | None = None) -> Iterator[t
 
     def heard(number: int, _frame: FrameType | None) -> None:
         if stop.is_set() and number == signal.SIGINT:
-            raise KeyboardInterrupt
+            raise Interrupted
         stop.set()
         if says:
             sentence(says)

@@ -7,9 +7,12 @@ A traceback helps whoever mends domops and nobody else. It is put into a file, o
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import tempfile
+import threading
 import traceback
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -20,7 +23,8 @@ from reconciler.cli.page import tame
 from reconciler.errors import DomopsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from types import FrameType
 
 DEBUG = "DOMOPS_DEBUG"
 
@@ -42,16 +46,38 @@ def refuse(text: str) -> NoReturn:
     leave(ExitCode.ERROR)
 
 
+class Interrupted(BaseException):
+    """Ctrl-C. Not a ``KeyboardInterrupt``, which Typer would turn into exit code 1: "changes"."""
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let Ctrl-C be an exit code of its own."""
+
+    def heard(_number: int, _frame: FrameType | None) -> None:
+        raise Interrupted
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, heard)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def guarded(command: Callable[[], None]) -> int:
     """Run the whole command line and return its exit code; nothing that it raises gets out."""
     try:
-        command()
+        with _interruptible():
+            command()
     except DomopsError as error:
         sentence(str(error))
         _shown_if_wished()
         return ExitCode.ERROR
-    except KeyboardInterrupt:
-        sentence("interrupted; nothing was begun that is not in the journal.")
+    except (Interrupted, KeyboardInterrupt):
+        sentence("interrupted; whatever had begun is in the journal.")
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
         # The reader went away (`domops get guests | head`). What is left in the buffer has

@@ -55,9 +55,17 @@ def render_plan(picture: Picture, page: Page) -> list[Text]:
         lines.append(Text())
     lines += _foreign(picture, page)
     lines += paragraph(page.text(summary(picture, page)), page)
+    if not picture.converges:
+        lines += paragraph(page.text(_ENDLESS, "bold yellow"), page)
     for sentence in next_acts(picture):
         lines += paragraph(page.text(sentence), page)
     return lines
+
+
+_ENDLESS = (
+    "Looking ahead found no end to these changes: they would undo one another. This is a fault of "
+    "domops; please report it with the output of -o json."
+)
 
 
 def render_header(picture: Picture, page: Page) -> list[Text]:
