@@ -1,0 +1,250 @@
+"""The bugs: each a sentence, a place, and what stands there instead of the truth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bug:
+    """``old`` stands exactly once in ``reconciler/planner/FILE``; ``new`` is the bug."""
+
+    what: str
+    file: str
+    old: str
+    new: str
+
+
+BUGS = (
+    Bug(
+        what="a silent host is taken for an empty one",
+        file="match.py",
+        old='        yield f"host {host.name} is silent ({why})"',
+        new='        if not why:\n            yield f"host {host.name} is silent ({why})"',
+    ),
+    Bug(
+        what="a host that left the repository is forgotten",
+        file="match.py",
+        old="    for gone in memory.departed or ():\n        if gone.name in desired.hosts:",
+        new="    for gone in memory.departed or ():\n        if gone.name:",
+    ),
+    Bug(
+        what="a lost memory counts as one that knows of no departed host",
+        file="match.py",
+        old="    if memory.departed is None:\n",
+        new="    if memory.departed is not None and not desired.hosts:\n",
+    ),
+    Bug(
+        what="a host on which a step for the guest began does not count in another pool",
+        file="match.py",
+        old="        if pools is not None and host.pool not in pools and host.name not in touched:",
+        new="        if pools is not None and host.pool not in pools:",
+    ),
+    Bug(
+        what="a step that began on a host is forgotten when the host falls silent",
+        file="match.py",
+        old="            and host.name not in touched\n        ):",
+        new="        ):",
+    ),
+    Bug(
+        what="a call that was given up no longer binds its guest",
+        file="match.py",
+        old="{one.guest: one for one in operations if one.condemned}",
+        new="{one.guest: one for one in operations if not one.condemned}",
+    ),
+    Bug(
+        what="a copied mark counts",
+        file="match.py",
+        old="mark.owner == desired.repository and mark.uuid == guest.uuid:",
+        new="mark.owner == desired.repository:",
+    ),
+    Bug(
+        what="a domain with the same UUID and no mark is overlooked",
+        file="match.py",
+        old="    for uuid in sorted(twins):",
+        new="    for uuid in sorted(twins)[:0]:",
+    ),
+    Bug(
+        what="a stopped guest is started although it could run elsewhere",
+        file="guards.py",
+        old="    if not case.elsewhere:",
+        new="    if case.elsewhere or not case.elsewhere:",
+    ),
+    Bug(
+        what="a paused guest is acted on",
+        file="guards.py",
+        old="    if guest.state in (RunState.PAUSED, RunState.SUSPENDED):",
+        new="    if guest.state in (RunState.SUSPENDED,):",
+    ),
+    Bug(
+        what="disks that the manifest does not name are dropped from the definition",
+        file="wanted.py",
+        old="    disks = [disk for disk in stored if disk.target not in owned.disks]",
+        new="    disks: list[Disk] = []",
+    ),
+    Bug(
+        what="cards that the manifest does not name are dropped from the definition",
+        file="wanted.py",
+        old="    foreign = [nic for nic in others if nic.mac not in owned.nics]",
+        new="    foreign: list[Nic] = []",
+    ),
+    Bug(
+        what="a new disk takes over a volume that is there",
+        file="wanted.py",
+        old="    if entry.volume in pool.volumes:\n        why =",
+        new="    if entry.volume == '' and entry.volume in pool.volumes:\n        why =",
+    ),
+    Bug(
+        what="a guest is ready before its volumes are filled",
+        file="wanted.py",
+        old="            return Phase.CREATING if unfilled else Phase.READY\n"
+        "        case Phase.TRASH:",
+        new="            return Phase.READY\n        case Phase.TRASH:",
+    ),
+    Bug(
+        what="a memory of a filled volume is believed though the volume is gone",
+        file="wanted.py",
+        old="    if pool is None or entry.volume not in pool.volumes:\n        return False",
+        new="    if pool is None:\n        return False",
+    ),
+    Bug(
+        what="a disk is grown whatever volume is behind it",
+        file="telling.py",
+        old="                break  # what is there",
+        new="                pass  # what is there",
+    ),
+    Bug(
+        what="a disk that shall shrink is not refused",
+        file="telling.py",
+        old="        if disk.size_bytes < actual:",
+        new="        if disk.size_bytes < 0:",
+    ),
+    Bug(
+        what="the commit, not the intent, makes the plan id",
+        file="trash.py",
+        old=r'f"{mark.guest}\0delete\0{mark.intent}\0"',
+        new=r'f"{mark.guest}\0delete\0{mark.commit}\0"',
+    ),
+    Bug(
+        what="finished acts undo the approval of the rest",
+        file="trash.py",
+        old="        if plan_id(asked + done) == approval:",
+        new="        if plan_id(asked) == approval:",
+    ),
+    Bug(
+        what="any approval lets any deletion through",
+        file="trash.py",
+        old="        if plan_id(asked + done) == approval:",
+        new="        if plan_id(asked + done):",
+    ),
+    Bug(
+        what="deletions of the last day are not counted",
+        file="trash.py",
+        old="    begun = sum(1 for mark",
+        new="    begun = sum(0 for mark",
+    ),
+    Bug(
+        what="a deletion whose mark is being written is not counted",
+        file="trash.py",
+        old="    for operation in operations.values():\n        _count_begun(",
+        new="    for operation in list(operations.values())[:0]:\n        _count_begun(",
+    ),
+    Bug(
+        what="the budget is one too large",
+        file="trash.py",
+        old="begun + len(asked) > allowed",
+        new="begun + len(asked) > allowed + 1",
+    ),
+    Bug(
+        what="a protected guest is deleted",
+        file="trash.py",
+        old="        if found.mark.protected:",
+        new="        if found.mark.protected and found.guest.stored is None:",
+    ),
+    Bug(
+        what="a guest in the trash starts with its host",
+        file="trash.py",
+        old="    if guest.autostart:\n",
+        new="    if guest.autostart and guest.job:\n",
+    ),
+    Bug(
+        what="a guest is shut down before its mark says so",
+        file="stopping.py",
+        old="    if mark.operation is None or mark.operation.kind is not kind:",
+        new="    if mark.operation is None and guest.job:",
+    ),
+    Bug(
+        what="a guest that may only be waited for is destroyed",
+        file="stopping.py",
+        old="now >= deadline and mark.shutdown.then is ThenWhat.DESTROY",
+        new="now >= deadline",
+    ),
+    Bug(
+        what="a guest that was shut down from inside is started at once",
+        file="running.py",
+        old="    if case.now < at:",
+        new="    if case.now < since:",
+    ),
+    Bug(
+        what="a guest that crashes while it is being started is started without pause",
+        file="running.py",
+        old="    if case.operation is not None and not crashed:",
+        new="    if case.operation is not None:",
+    ),
+    Bug(
+        what="the operation stays in the mark after the start",
+        file="running.py",
+        old="    if case.mark.operation is not None:\n        return Move(",
+        new="    if case.mark.operation is None and case.guest.job:\n        return Move(",
+    ),
+    Bug(
+        what="vCPUs are taken from a running guest that cannot give them",
+        file="differences.py",
+        old="                return _live_if(capabilities.vcpu_unplug)",
+        new="                return _live_if(capabilities.vcpu_hotplug)",
+    ),
+    Bug(
+        what="memory is asked for beyond what the guest was started with",
+        file="differences.py",
+        old="            return _live_if(capabilities.memory_balloon and fits)",
+        new="            return _live_if(capabilities.memory_balloon)",
+    ),
+    Bug(
+        what="a volume that is there may be placed over",
+        file="placement.py",
+        old="                    elif disk.volume in found.volumes:",
+        new="                    elif disk.volume == '' and disk.volume in found.volumes:",
+    ),
+    Bug(
+        what="mode warn acts",
+        file="planning.py",
+        old="    return manifest is not None and manifest.mode is PoolMode.ENFORCE",
+        new="    return manifest is not None",
+    ),
+    Bug(
+        what="a running disk grows and its volume does not",
+        file="effects.py",
+        old="    if volume is None or volume.capacity_bytes >= step.capacity_bytes:\n"
+        "        return host\n    grown = replace(volume, capacity_bytes=step.capacity_bytes)\n"
+        "    return _with_volumes(host, pool, {**pool.volumes, volume.name: grown})",
+        new="    return host if volume is not None else host",
+    ),
+    Bug(
+        what="a step is reached where its guest is not there",
+        file="effects.py",
+        old="not isinstance(host, ObservedHost) or not possible(step, host)",
+        new="not isinstance(host, ObservedHost)",
+    ),
+    Bug(
+        what="a started guest keeps the live definition it had",
+        file="effects.py",
+        old="        live=guest.stored,\n",
+        new="        live=guest.live,\n",
+    ),
+    Bug(
+        what="a mark is written to the stored definition and not told",
+        file="effects.py",
+        old="replace(guest, mark=step.mark, stored=stored, live=live, stored_digest=digest)",
+        new="replace(guest, stored=stored, live=live, stored_digest=digest)",
+    ),
+)
