@@ -20,6 +20,7 @@ import typer
 
 from reconciler.cli.exits import ExitCode
 from reconciler.cli.page import tame
+from reconciler.cli.terminal import ReaderGoneError
 from reconciler.errors import DomopsError
 
 if TYPE_CHECKING:
@@ -79,9 +80,9 @@ def guarded(command: Callable[[], None]) -> int:
     except (Interrupted, KeyboardInterrupt):
         sentence("interrupted; whatever had begun is in the journal.")
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        # The reader went away (`domops get guests | head`). What is left in the buffer has
-        # nowhere to go; without this the interpreter would complain about it at its end.
+    except ReaderGoneError:
+        # What is left in the buffer has nowhere to go; without this the interpreter would
+        # complain about it at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.ERROR
     except SystemExit as leaving:

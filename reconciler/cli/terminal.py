@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from shutil import get_terminal_size
@@ -17,9 +18,25 @@ from rich.console import Console
 from reconciler.cli.page import Page
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from rich.text import Text
+
+
+class ReaderGoneError(Exception):
+    """Whoever read what we write has gone (`domops get guests | head`).
+
+    Not the ``BrokenPipeError`` that it comes from, which Typer would turn into exit code 1.
+    """
+
+
+@contextmanager
+def _read_by_somebody() -> Iterator[None]:
+    """Translate a broken pipe at the one place where output is written."""
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise ReaderGoneError from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,14 +68,16 @@ class Terminal:
             emoji=False,
             soft_wrap=True,
         )
-        for line in lines:
-            console.print(line, soft_wrap=True)
+        with _read_by_somebody():
+            for line in lines:
+                console.print(line, soft_wrap=True)
 
     def write(self, text: str) -> None:
         """Put ``text`` onto the stream as it is; letters that it does not have become ``?``."""
         encoding = self.stream.encoding or "utf-8"
-        self.stream.write(text.encode(encoding, errors="replace").decode(encoding))
-        self.stream.flush()
+        with _read_by_somebody():
+            self.stream.write(text.encode(encoding, errors="replace").decode(encoding))
+            self.stream.flush()
 
     def _has_letters(self) -> bool:
         """Whether a person looks at it, on something that has more letters than ASCII."""
