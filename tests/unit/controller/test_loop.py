@@ -12,6 +12,7 @@ import pytest
 
 from reconciler import bootstrap
 from reconciler.errors import RefusedError
+from reconciler.journal.journal import Journal
 from reconciler.journal.records import EventKind
 from reconciler.model.desired import GuestState
 from reconciler.model.names import HostName, PlanId
@@ -226,6 +227,19 @@ def test_nothing_is_newborn_before_every_host_has_answered_once(stage: Stage) ->
     assert result.look is not None
     assert GUEST not in result.look.memory.guests
     assert stage.where("web") == [home]
+
+
+def test_an_answer_that_a_proof_could_miss_is_on_disk(stage: Stage) -> None:
+    """Else, after a restart, the guest would seem younger than the host's last answer."""
+    stage.begin("a", "b")
+    with stage.open() as opened:
+        stage.converge(opened)
+        stage.commit("Add web", guests_web=guest_yaml("web"))
+        stage.converge(opened)
+    journal = Journal.for_reading(stage.state / bootstrap.JOURNAL_FILE)
+    born = journal.histories()[GUEST].first_seen
+    assert set(journal.last_complete()) == {"a", "b"}
+    assert all(answered > born for answered in journal.last_complete().values())
 
 
 def test_a_reader_beside_a_controller_sees_its_operations(stage: Stage) -> None:
