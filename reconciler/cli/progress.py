@@ -61,22 +61,28 @@ class Progress:
 
     def tell(self, event: Event) -> None:
         """Something happened."""
+        begun = None
         with self._lock:
             if event.kind is EventKind.STEP_BEGUN and event.guest is not None:
                 self._under_way[event.guest] = event
                 return
             if event.kind is EventKind.STEP_ENDED and event.guest is not None:
-                self._under_way.pop(event.guest, None)
+                begun = self._under_way.pop(event.guest, None)
         if event.kind in _STAYS:
-            self._put(event)
+            self._put(event, took_s=(event.at - begun.at).total_seconds() if begun else 0)
+
+    def refresh(self) -> None:
+        """Draw what moves now; it is drawn by itself four times a second."""
+        if self._live is not None:
+            self._live.refresh()
 
     def begun(self) -> list[str]:
         """What has begun and is not known to have ended."""
         with self._lock:
             return [f"{name} ({event.text})" for name, event in sorted(self._under_way.items())]
 
-    def _put(self, event: Event) -> None:
-        """One line that stays."""
+    def _put(self, event: Event, *, took_s: float) -> None:
+        """One line that stays; with how long it took, if anybody could have waited for it."""
         page = self._screen.page()
         line = Text.assemble(
             page.text(event.at.astimezone(page.zone).strftime("%H:%M:%S"), "dim"),
@@ -84,6 +90,7 @@ class Progress:
             page.text(event.guest or event.host or "", "bold"),
             "  " if event.guest or event.host else "",
             page.text(event.text),
+            page.text(f" in {words.duration(took_s)}" if took_s >= 1 else ""),
         )
         if self._live is not None:
             self._live.console.print(line, soft_wrap=True, highlight=False)

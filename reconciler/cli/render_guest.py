@@ -83,7 +83,7 @@ def _facts(
     yield "State", _state(status, found, page)
     yield "Synced", f"stored {status.stored.value}, live {status.live.value}"
     yield "Healthy", status.healthy.value
-    yield "Operation", status.operation or "none"
+    yield "Operation", words.operation(status.operation or "none")
     if found is None:
         return
     host, guest = found

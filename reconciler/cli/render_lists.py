@@ -53,7 +53,7 @@ def render_guests(picture: Picture, page: Page, *, wide: bool) -> list[Text]:
             (_state(status), ""),
             _synced(status, picture, page),
             _healthy(status),
-            (status.operation or "", ""),
+            (words.operation(status.operation or ""), ""),
         ]
         if wide:
             row[3:3] = _measures(status, picture)

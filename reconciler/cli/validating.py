@@ -10,6 +10,7 @@ from reconciler.errors import RefusedError
 from reconciler.manifests.parse import parse_file
 from reconciler.manifests.resolve import Resolved, is_manifest, resolve
 from reconciler.model.desired import Commit
+from reconciler.settings import load_settings
 from reconciler.source.folder import FolderSource
 from reconciler.source.gitrepository import open_repository
 
@@ -28,11 +29,12 @@ def problems_of_folder(folder: Path) -> Resolved:
 
 def problems_of_revision(revision: str, where: Where) -> Resolved:
     """Read what the repository has at ``revision``; a remote one is fetched into a passing copy."""
+    settings = load_settings(config=where.config, overrides=where.overrides())
     with tempfile.TemporaryDirectory(prefix="domops-") as passing:
         source = open_repository(
-            where.repo or str(Path.cwd()),
-            ref=where.ref or "main",
-            folder=where.path or "",
+            settings.repository,
+            ref=settings.ref,
+            folder=settings.path,
             state_directory=Path(passing),
         )
         source.fetch()

@@ -84,3 +84,8 @@ def field(path: str) -> str:
             rest = rest.lstrip(".")
             return f"{noun}{name}" if rest in ("", "size") else f"{noun}{name} {rest}"
     return path.removeprefix("spec.")
+
+
+def operation(step: str) -> str:
+    """The name of a step's class as words: ``ShutDownGuest`` is ``shut down guest``."""
+    return "".join(f" {one.lower()}" if one.isupper() else one for one in step).strip()
