@@ -31,10 +31,10 @@ MAXIMUM_BYTES: Final = (1 << 63) - 1
 MAXIMUM_SECONDS: Final = 100 * 366 * 86400
 """A hundred years: later instants overflow before they matter."""
 
-SIZE_PATTERN: Final = r"^[0-9]{1,15}(\.[0-9]{1,9})?(B|KiB|MiB|GiB|TiB|PiB|kB|MB|GB|TB|PB)$"
+SIZE_PATTERN: Final = r"^[0-9]{1,19}(\.[0-9]{1,9})?(B|KiB|MiB|GiB|TiB|PiB|kB|MB|GB|TB|PB)$"
 DURATION_PATTERN: Final = r"^[0-9]{1,12}(s|m|h|d|w)$"
 
-_QUANTITY = re.compile(r"\s*([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*([A-Za-z]*)\s*\Z", re.ASCII)
+_QUANTITY = re.compile(r"\s*([0-9]{1,19}(?:\.[0-9]{1,9})?)\s*([A-Za-z]*)\s*\Z", re.ASCII)
 _SIZE_HINT = "write it with one, as in 512MiB or 20GiB"
 _DURATION_HINT = "write it with one, as in 60s, 5m, 2h or 30d"
 
@@ -63,7 +63,7 @@ def parse_size(text: str) -> int:
     if size.denominator != 1:
         raise QuantityError(f'"{text}" is no whole number of bytes', "write it in a smaller unit")
     if size > MAXIMUM_BYTES:
-        raise QuantityError(f'"{text}" is more than any host can count', "at most 7PiB")
+        raise QuantityError(f'"{text}" is more than any host can count', "at most 8191PiB")
     return int(size)
 
 

@@ -110,6 +110,8 @@ def _simplified(value: object) -> Json:
             for key, inner in value.items()
             if not (key == "title" and isinstance(inner, str))
         }
+        if "patternProperties" in found:
+            found["additionalProperties"] = False  # a key that does not fit is refused
         reference = found.get("$ref")
         if isinstance(reference, str):
             found["$ref"] = reference.replace("#/$defs/", "#/definitions/")

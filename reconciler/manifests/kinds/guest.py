@@ -25,16 +25,15 @@ from reconciler.manifests.kinds.devices import DiskSpec, NicSpec
 # `merge`): otherwise a default of the guest would win over something that the class says.
 
 
+Count = Annotated[int, Field(ge=1, le=512)]
+
+
 class CpusSpec(Closed):
     """Virtual CPUs."""
 
-    count: int | None = Field(
-        None, ge=1, le=512, description="How many the guest has.", examples=[2]
-    )
-    max: int | None = Field(
+    count: Count | None = Field(None, description="How many the guest has.", examples=[2])
+    max: Count | None = Field(
         None,
-        ge=1,
-        le=512,
         description="How many it can have without a restart; `count` when absent.",
         examples=[8],
     )
@@ -196,7 +195,7 @@ class GuestDefaults(Closed):
         "running", description="Whether the guest shall run."
     )
     cpus: Annotated[
-        CpusSpec | None, BeforeValidator(_long_cpus, json_schema_input_type=int | CpusSpec)
+        CpusSpec | None, BeforeValidator(_long_cpus, json_schema_input_type=Count | CpusSpec)
     ] = Field(None, description="Virtual CPUs; a number alone is the count.", examples=[2])
     memory: Annotated[
         MemorySpec | None, BeforeValidator(_long_memory, json_schema_input_type=Size | MemorySpec)

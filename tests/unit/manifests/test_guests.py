@@ -1,0 +1,231 @@
+"""A guest is what its manifest says, filled in from its class, then from the defaults."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from reconciler.manifests import load
+from reconciler.manifests.derive import derive_mac, derive_uuid
+from reconciler.model.definition import (
+    Arch,
+    BootDevice,
+    DiskFormat,
+    Firmware,
+    FirmwareBoot,
+    GuestType,
+    KernelBoot,
+    Memory,
+    Vcpus,
+)
+from reconciler.model.desired import (
+    Autostart,
+    CdromDisk,
+    GuestState,
+    ImageRef,
+    Origin,
+    RestartWhen,
+    VolumeDisk,
+)
+from reconciler.model.mark import ShutdownPolicy, ThenWhat
+from reconciler.model.names import (
+    DiskName,
+    GuestName,
+    HostName,
+    MacAddress,
+    PoolName,
+    StorageName,
+    Target,
+    VolumeName,
+)
+from tests.unit.manifests.world import (
+    BASE,
+    COMMIT,
+    PLAIN,
+    REPOSITORY,
+    guest,
+    guest_of,
+    resolved,
+    world_of,
+)
+
+SMALL = guest(
+    """
+pool: main
+cpus: {count: 1, max: 4}
+memory: {size: 1GiB, max: 4GiB}
+boot: {kernel: /boot/vmlinuz, initrd: /boot/initrd, cmdline: ro}
+networks:
+  - {name: eth0, network: servers}
+  - {name: eth1, network: servers, model: e1000}
+shutdown: {timeout: 10m}
+""",
+    name="small",
+    kind="GuestClass",
+)
+
+
+def test_what_a_guest_does_not_say_has_the_documented_default() -> None:
+    found = guest_of(PLAIN)
+    assert found.uuid == derive_uuid(UUID(REPOSITORY), "lists")
+    assert (found.pool, found.host) == (PoolName("main"), None)
+    assert (found.arch, found.state) == (Arch.X86_64, GuestState.RUNNING)
+    assert found.cpus == Vcpus(count=1, maximum=1)
+    assert found.memory == Memory(size_kib=1 << 20, maximum_kib=1 << 20)
+    assert found.boot == FirmwareBoot(firmware=Firmware.BIOS, order=(BootDevice.DISK,))
+    assert (found.disks, found.nics) == ((), ())
+    assert (found.console, found.agent, found.protect) == (True, False, False)
+    assert found.shutdown == ShutdownPolicy(timeout_s=300, then=ThenWhat.WAIT)
+    assert found.heal_after_s == 60
+    assert (found.restart, found.autostart) == (RestartWhen.NEVER, Autostart.AUTO)
+    assert found.labels == {}
+
+
+def test_type_auto_is_left_to_the_host() -> None:
+    assert guest_of(PLAIN + "boot: {kernel: /boot/vmlinuz}").type is GuestType.HVM
+    assert guest_of("pool: main\ncpus: 1\nmemory: 1GiB\nboot: {kernel: /boot/k}").type is None
+
+
+def test_a_class_fills_in_what_is_not_said() -> None:
+    found = guest_of("class: small", small=SMALL)
+    assert found.cpus == Vcpus(count=1, maximum=4)
+    assert found.boot == KernelBoot(kernel="/boot/vmlinuz", initrd="/boot/initrd", cmdline="ro")
+    assert [nic.model for nic in found.nics] == ["pv", "e1000"]
+    assert found.shutdown.timeout_s == 600
+
+
+def test_maps_are_filled_in_field_by_field_and_short_forms_are_maps() -> None:
+    found = guest_of(
+        "class: small\ncpus: 2\nmemory: {size: 2GiB}\nboot: {cmdline: quiet}\n"
+        "shutdown: {then: destroy}",
+        small=SMALL,
+    )
+    assert found.cpus == Vcpus(count=2, maximum=4)
+    assert found.memory == Memory(size_kib=2 << 20, maximum_kib=4 << 20)
+    assert found.boot == KernelBoot(kernel="/boot/vmlinuz", initrd="/boot/initrd", cmdline="quiet")
+    assert found.shutdown == ShutdownPolicy(timeout_s=600, then=ThenWhat.DESTROY)
+
+
+def test_another_way_to_boot_drops_the_one_of_the_class() -> None:
+    found = guest_of("class: small\ntype: hvm\nboot: {firmware: uefi}", small=SMALL)
+    assert found.boot == FirmwareBoot(firmware=Firmware.UEFI)
+
+
+def test_an_entry_of_a_list_is_replaced_whole_by_its_name() -> None:
+    spec = "class: small\nnetworks:\n  - {name: eth1, network: servers}\n"
+    assert [(nic.name, nic.model) for nic in guest_of(spec, small=SMALL).nics] == [
+        ("eth0", "pv"),
+        ("eth1", "pv"),
+    ]
+
+
+def test_a_pinned_guest_takes_the_pool_of_its_host_and_not_of_its_class() -> None:
+    far = guest("pool: far\ncpus: 1\nmemory: 1GiB\ntype: hvm", name="far", kind="GuestClass")
+    pool = guest("mode: warn", name="far", kind="Pool")
+    found = guest_of("class: far\nhost: dom0-a", far=far, pool=pool)
+    assert (found.pool, found.host) == (PoolName("main"), HostName("dom0-a"))
+
+
+def test_a_disk_is_the_volume_that_guest_and_disk_name() -> None:
+    found = guest_of(
+        PLAIN + "disks:\n"
+        "  - {name: root, target: xvda, size: 20GiB, storage: guests, image: debian-12.raw}\n"
+        "  - {name: data, size: 1GB, storage: guests, format: qcow2, volume: old.qcow2}\n"
+    )
+    assert found.disks == (
+        VolumeDisk(
+            name=DiskName("root"),
+            target=Target("xvda"),
+            storage=StorageName("guests"),
+            volume=VolumeName("lists-root.raw"),
+            size_bytes=20 << 30,
+            format=DiskFormat.RAW,
+            image=ImageRef(storage=StorageName("images"), volume=VolumeName("debian-12.raw")),
+        ),
+        VolumeDisk(
+            name=DiskName("data"),
+            target=None,
+            storage=StorageName("guests"),
+            volume=VolumeName("old.qcow2"),
+            size_bytes=10**9,
+            format=DiskFormat.QCOW2,
+            image=None,
+        ),
+    )
+
+
+def test_the_disk_with_an_image_comes_first_and_drives_last_whatever_the_order() -> None:
+    """Their order means nothing, yet the first without a target is what the guest boots from."""
+    entries = [
+        "  - {name: a-drive, cdrom: {}}\n",
+        "  - {name: data, size: 1GiB, storage: guests}\n",
+        "  - {name: root, size: 1GiB, storage: guests, image: debian-12.raw}\n",
+    ]
+    one = guest_of(PLAIN + "disks:\n" + "".join(entries))
+    other = guest_of(PLAIN + "disks:\n" + "".join(reversed(entries)))
+    assert [disk.name for disk in one.disks] == ["root", "data", "a-drive"]
+    assert one == other
+
+
+def test_a_drive_holds_a_volume_or_nothing() -> None:
+    found = guest_of(
+        PLAIN + "disks:\n  - {name: cd, cdrom: {storage: images, volume: debian.iso}}\n"
+        "  - {name: empty, cdrom: {}}\n"
+    )
+    assert found.disks == (
+        CdromDisk(
+            name=DiskName("cd"),
+            target=None,
+            storage=StorageName("images"),
+            volume=VolumeName("debian.iso"),
+        ),
+        CdromDisk(name=DiskName("empty"), target=None, storage=None, volume=None),
+    )
+
+
+def test_an_address_is_derived_or_said_in_any_case() -> None:
+    found = guest_of(
+        PLAIN + "networks:\n  - {name: eth0, network: servers}\n"
+        "  - {name: eth1, network: servers, mac: 00:16:3E:AB:CD:EF}\n"
+    )
+    assert [nic.mac for nic in found.nics] == [
+        derive_mac(UUID(REPOSITORY), "lists", "eth0"),
+        MacAddress("00:16:3e:ab:cd:ef"),
+    ]
+
+
+def test_a_field_knows_its_line_and_an_inherited_one_that_of_the_class() -> None:
+    found = guest_of("class: small\ncpus: 2\ndisks:\n  - {name: cd, cdrom: {}}", small=SMALL)
+    assert found.origin == Origin(path="lists.yaml", line=1)
+    assert found.where("spec.cpus.count") == Origin(path="lists.yaml", line=6)
+    assert found.where("spec.disks[cd].cdrom") == Origin(path="lists.yaml", line=8)
+    assert found.where("spec.memory.size") == Origin(path="lists.yaml", line=5)
+    assert found.where("spec.heal") == Origin(path="lists.yaml", line=4)
+    assert len(found.lines) == len(list(found.lines))
+
+
+def test_a_kernel_must_lie_where_the_controller_allows_it() -> None:
+    files = {**BASE, "a.yaml": guest(PLAIN + "boot: {kernel: /boot/guest/vmlinuz}")}
+    for prefixes, problems in (
+        (None, 0),
+        (("/boot/guest",), 0),
+        (("/boot/guest/",), 0),
+        (("/boot/gue",), 1),
+        ((), 1),
+    ):
+        found = load(files, commit=COMMIT, kernel_prefixes=prefixes)
+        assert len(found.problems) == problems, prefixes
+
+
+def test_a_guest_of_a_class_that_is_nowhere_is_told_that_alone() -> None:
+    (problem,) = resolved(lists=guest("class: smal\ntype: pv"), small=SMALL).problems
+    assert problem.sentence == 'spec.class: no GuestClass "smal"; did you mean "small"?'
+
+
+def test_labels_and_uuid_stand_in_the_metadata() -> None:
+    text = guest(PLAIN).replace(
+        b"{name: lists}",
+        b"{name: lists, labels: {service: mail}, uuid: 11111111-2222-4333-8444-55555555555A}",
+    )
+    found = world_of(lists=text).guests[GuestName("lists")]
+    assert found.labels == {"service": "mail"}
+    assert found.uuid == UUID("11111111-2222-4333-8444-55555555555a")
