@@ -19,12 +19,12 @@ from reconciler.domxml import (
 )
 from reconciler.errors import RefusedError, StalledError, TransientError
 from reconciler.hypervisor.door import volume_in
+from reconciler.planner.rules import claimed
 
 if TYPE_CHECKING:
     from reconciler.hypervisor.door import Door
     from reconciler.model.definition import GuestDefinition
     from reconciler.model.mark import Mark
-    from reconciler.model.names import LibvirtPool, VolumeName
     from reconciler.model.steps import DefineGuest, SetAutostart, SetMark
 
 _CONFIG = libvirt.VIR_DOMAIN_AFFECT_CONFIG
@@ -137,7 +137,7 @@ def _claim(door: Door, definition: GuestDefinition, *, had: Mark | None) -> None
     must never be given for a volume that somebody else has put there, be it a file that libvirt has
     not noticed: so the pool is refreshed, and looked at, before the mark is first written.
     """
-    claims = _claimed(definition.mark) - _claimed(had)
+    claims = claimed(definition.mark) - claimed(had)
     for pool_name in sorted({pool for pool, _ in claims}):
         pool = door.pool(pool_name)
         try:
@@ -153,13 +153,3 @@ def _claim(door: Door, definition: GuestDefinition, *, had: Mark | None) -> None
                     f"{door.doing}: the volume {volume!r} is in {pool_name!r} already, and an "
                     "existing volume is never taken"
                 )
-
-
-def _claimed(mark: Mark | None) -> set[tuple[LibvirtPool, VolumeName]]:
-    if mark is None:
-        return set()
-    return {
-        (disk.pool, disk.volume)
-        for disk in mark.disks
-        if disk.ours and disk.pool is not None and disk.volume is not None
-    }

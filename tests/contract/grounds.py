@@ -71,7 +71,7 @@ NAME = GuestName(f"{PREFIX}web")
 FOREIGN = "somebody-elses"
 GUESTS = LibvirtPool("guests")
 IMAGES = LibvirtPool("images")
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 LOOK_AGAIN_AFTER_S = 0.2
 
 
