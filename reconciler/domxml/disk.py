@@ -120,7 +120,7 @@ def change(element: Element, wanted: Disk, kind: Kind, paths: Paths) -> bool:
         only(element, "target").set("bus", wanted.bus)
         drop(element, "address", "alias")  # places on the bus that it leaves
         changed = True
-    if not _is_same_source(there.source, wanted.source, paths):
+    if not _is_same_source(element, wanted.source, paths):
         drop(element, "backingStore", "mirror")  # what lay below the source that goes
         if wanted.source is None:
             drop(element, "source")
@@ -253,20 +253,14 @@ def _told_by_path(path: str, layout: DiskFormat) -> _Told:
     return _Told(type="file", source={"file": path}, format=layout)
 
 
-def _is_same_source(there: DiskSource | None, wanted: DiskSource | None, paths: Paths) -> bool:
+def _is_same_source(element: Element, wanted: DiskSource | None, paths: Paths) -> bool:
     """Whether an element already means ``wanted``, be a volume told by name or by path."""
-    if there == wanted:
+    if _read_source(element, None) == wanted:
         return True
     if not isinstance(wanted, VolumeSource):
         return False
-    path = paths.get((wanted.pool, wanted.volume))
-    match there:
-        case FileSource():
-            return there.path == path and there.format is wanted.format
-        case BlockSource():
-            return there.path == path and wanted.format is DiskFormat.RAW
-        case _:
-            return False
+    place = paths.get((wanted.pool, wanted.volume))
+    return _read_source(element, lambda path: wanted if path == place else None) == wanted
 
 
 def _write_source(element: Element, told: _Told, kind: Kind) -> None:

@@ -103,16 +103,17 @@ def write(domain: Element, wanted: Mark | None) -> bool:
         return False
     if there.problem is not None:
         raise RefusedError(f"domain {domain.findtext('name')}: {there.problem}")
-    for element in _elements(domain):
-        take_out(element)
+    old = next(iter(_elements(domain)), None)
     metadata = domain.find("metadata")
     if wanted is not None:
         if metadata is None:
             heads = [domain.find(tag) for tag in ("name", "uuid", "genid", "title", "description")]
             last = next((head for head in reversed(heads) if head is not None), None)
             metadata = put(domain, make("metadata"), after=last)
-        put(metadata, _render(wanted, namespace=NAMESPACE))
-    elif metadata is not None and not len(metadata):
+        put(metadata, _render(wanted, namespace=NAMESPACE), after=old)
+    if old is not None:
+        take_out(old)
+    if metadata is not None and not len(metadata):
         take_out(metadata)
     return True
 

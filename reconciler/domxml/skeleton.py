@@ -6,7 +6,7 @@ an existing text says in these places is its owner's.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from reconciler.domxml.document import make, put, said
 from reconciler.errors import RefusedError
@@ -17,6 +17,8 @@ from reconciler.model.definition import (
     FirmwareBoot,
     GuestDefinition,
     GuestType,
+    KernelBoot,
+    LoaderBoot,
 )
 
 if TYPE_CHECKING:
@@ -54,6 +56,7 @@ def skeleton(definition: GuestDefinition, kind: Kind) -> Element:
         said("memory", "0"),
         said("currentMemory", "0"),
         said("vcpu", "0"),
+        *_bootloader(definition),
         _os(definition, kind),
     )
     if kind.type is not GuestType.PV:
@@ -70,6 +73,11 @@ def skeleton(definition: GuestDefinition, kind: Kind) -> Element:
     return domain
 
 
+def _bootloader(definition: GuestDefinition) -> list[Element]:
+    """Libxl's default, said aloud: with a bare word it takes the pygrub that came with it."""
+    return [said("bootloader", "pygrub")] if isinstance(definition.boot, LoaderBoot) else []
+
+
 def _os(definition: GuestDefinition, kind: Kind) -> Element:
     word, machine = _TYPES[kind.type]
     type_ = said("type", word)
@@ -82,8 +90,10 @@ def _os(definition: GuestDefinition, kind: Kind) -> Element:
     match definition.boot:
         case FirmwareBoot(order=(BootDevice.DISK,)):
             os.append(make("boot", {"dev": "hd"}))  # libvirt's default, said aloud
-        case _:
+        case FirmwareBoot() | KernelBoot() | LoaderBoot():
             pass
+        case _:
+            assert_never(definition.boot)
     return os
 
 

@@ -5,6 +5,7 @@ Volumes have the paths of ``PATHS``; no other source lies at one of these, so th
 """
 
 from collections.abc import Mapping
+from functools import cache
 from uuid import UUID
 
 from hypothesis import strategies as st
@@ -37,7 +38,17 @@ from reconciler.model.definition import (
 )
 from reconciler.model.mark import Mark
 from reconciler.model.names import GuestName, LibvirtPool, MacAddress, Target, VolumeName
-from tests.strategies.marks import MACS, NAMES, POOLS, TARGETS, UUIDS, VOLUMES, marks, sayable
+from tests.strategies.marks import (
+    MACS,
+    NAMES,
+    POOLS,
+    TARGETS,
+    UUIDS,
+    VOLUMES,
+    marks,
+    sayable,
+    words,
+)
 
 Kind = tuple[GuestName, UUID, DomainType, GuestType, Arch]
 
@@ -56,6 +67,7 @@ def volume_at(path: str) -> VolumeSource | None:
     return _VOLUMES.get(path)
 
 
+@cache
 def kinds() -> st.SearchStrategy[Kind]:
     """What is fixed at a guest's making, in the combinations that exist."""
     machines = [(DomainType.XEN, guest_type) for guest_type in GuestType]
@@ -68,8 +80,9 @@ def kinds() -> st.SearchStrategy[Kind]:
     ).map(lambda drawn: (drawn[0], drawn[1], *drawn[2], drawn[3]))
 
 
+@cache
 def _boots(guest_type: GuestType) -> st.SearchStrategy[Boot]:
-    lines = sayable.filter(bool)
+    lines = sayable.filter(bool) | words.filter(bool)
     kernel = st.builds(
         KernelBoot,
         kernel=st.sampled_from(("/boot/vmlinuz", "/boot/a & <b>")),
@@ -83,6 +96,7 @@ def _boots(guest_type: GuestType) -> st.SearchStrategy[Boot]:
     return kernel | firmware
 
 
+@cache
 def disks() -> st.SearchStrategy[Disk]:
     """One disk or drive; the target does not bind the bus, as libvirt does not either."""
     formats = st.sampled_from(DiskFormat)
@@ -106,6 +120,7 @@ def disks() -> st.SearchStrategy[Disk]:
     )
 
 
+@cache
 def nics() -> st.SearchStrategy[Nic]:
     """One network card."""
     bridges = st.builds(BridgeSource, bridge=st.sampled_from(("br0", "br120")))
@@ -118,6 +133,14 @@ def nics() -> st.SearchStrategy[Nic]:
     )
 
 
+_parts = st.tuples(st.integers(1, 4), st.integers(1, 4)).map(sorted)
+_vcpus = _parts.map(lambda part: Vcpus(count=part[0], maximum=part[1]))
+_memories = _parts.map(lambda part: Memory(size_kib=part[0] << 16, maximum_kib=part[1] << 16))
+_disk_lists = st.lists(disks(), max_size=4, unique_by=lambda one: one.target).map(tuple)
+_nic_lists = st.lists(nics(), max_size=3, unique_by=lambda one: one.mac).map(tuple)
+_optional_marks = st.none() | marks()
+
+
 @st.composite
 def definitions(
     draw: st.DrawFn,
@@ -126,18 +149,17 @@ def definitions(
 ) -> GuestDefinition:
     """Return a definition in the form in which it is read back; of ``kind``, if one is given."""
     name, uuid, domain_type, guest_type, arch = kind or draw(kinds())
-    maximum, most = draw(st.integers(1, 4)), draw(st.integers(1, 4))
     drawn = GuestDefinition(
         name=name,
         uuid=uuid,
         domain_type=domain_type,
         type=guest_type,
         arch=arch,
-        vcpus=Vcpus(count=draw(st.integers(1, maximum)), maximum=maximum),
-        memory=Memory(size_kib=draw(st.integers(1, most)) * 65536, maximum_kib=most * 65536),
+        vcpus=draw(_vcpus),
+        memory=draw(_memories),
         boot=draw(_boots(guest_type)),
-        disks=tuple(draw(st.lists(disks(), max_size=4, unique_by=lambda one: one.target))),
-        nics=tuple(draw(st.lists(nics(), max_size=3, unique_by=lambda one: one.mac))),
+        disks=draw(_disk_lists),
+        nics=draw(_nic_lists),
         console=draw(st.booleans()),
         agent=domain_type is not DomainType.XEN and draw(st.booleans()),
         mark=draw(marks() if mark is None else mark),
@@ -149,5 +171,4 @@ def definitions(
 def pairs(draw: st.DrawFn) -> tuple[GuestDefinition, GuestDefinition]:
     """Two definitions of one guest: what a text says and what it shall say."""
     kind = draw(kinds())
-    optional = st.none() | marks()
-    return draw(definitions(kind, optional)), draw(definitions(kind, optional))
+    return draw(definitions(kind, _optional_marks)), draw(definitions(kind, _optional_marks))
