@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _FEW = 8
 _LOOK_EVERY_S = 0.05
+_PACKS_TO_TIDY = 64
 _NOT_THERE = ("couldn't find remote ref", "not our ref", "no such remote ref")
 
 # Words of git's, ssh's and curl's, and what helps. The first that fits is said.
@@ -79,6 +80,7 @@ class Mirror:
 
         """
         with self._alone() as lock:
+            had = self._packs()
             answer = self._network.ask(
                 "fetch",
                 "--quiet",
@@ -95,12 +97,20 @@ class Mirror:
             )
         if answer.status != 0:
             raise self._failure(answer)
+        # What arrives checked stays a pack of its own, and looking through many takes long. Tidying
+        # that fails does no harm: it is tried again when as many have come again.
+        if had < (packs := self._packs()) and packs % _PACKS_TO_TIDY == 0:
+            with contextlib.suppress(TransientError):
+                self.tidy()
+
+    def _packs(self) -> int:
+        return sum(1 for _ in (self.directory / "objects" / "pack").glob("*.pack"))
 
     def tidy(self) -> None:
         """Pack what has gathered, if it is much; takes a while, and nothing is ever thrown away."""
         with self._alone() as lock:
             answer = self._packing.ask(
-                *("gc", "--auto", "--quiet"), deadline_s=10 * self._deadline_s, keep_open=(lock,)
+                *("gc", "--auto", "--quiet"), deadline_s=self._deadline_s, keep_open=(lock,)
             )
         if answer.status != 0:
             raise TransientError(f"{self.directory}: git gc failed: {answer.complaint}")
@@ -183,6 +193,7 @@ _FETCH_SETTINGS = (
 _PACK_SETTINGS = (
     ("gc.auto", "6700"),
     ("gc.autoDetach", "false"),
+    ("gc.autoPackLimit", str(_PACKS_TO_TIDY - 1)),
     # A commit that was in force may be asked for long after its branch was rewritten.
     ("gc.pruneExpire", "never"),
     ("gc.reflogExpire", "never"),

@@ -8,9 +8,13 @@ import fcntl
 import functools
 import http.server
 import logging
+import os
 import socket
+import subprocess
+import sys
 import threading
 from http import HTTPStatus
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,7 +25,6 @@ from tests.unit.source.workshop import Workshop, free_port, git
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 SECRET = "hunter2/with@odd:signs"  # noqa: S105 (it opens this test's own server only)
 ENCODED = "hunter2%2Fwith%40odd%3Asigns"
@@ -175,16 +178,65 @@ def test_two_processes_do_not_fetch_at_once(shop: Workshop, tmp_path: Path) -> N
 
 
 def test_tidying_loses_nothing_even_of_a_rewritten_history(shop: Workshop, tmp_path: Path) -> None:
+    """Old, and named by nothing any more: git itself would throw such a commit away."""
     base = shop.commit({"a.yaml": "a"})
     lost = shop.commit({"a.yaml": "b"})
     source = _open(tmp_path, f"file://{shop.bare}")
     source.fetch()
     shop.rewind(base)
     source.fetch()
+    packs = _mirror_of(tmp_path) / "objects" / "pack"
+    for place in packs.iterdir():
+        os.utime(place, (1, 1))
+    for number in range(63):
+        shop.commit({"a.yaml": f"{number}"})
+        source.fetch()
+    assert len(list(packs.glob("*.pack"))) < 10
+    assert source.read(source.tree(lost).files.values())
+    assert source.head().sha == shop.head()
     source.tidy()
-    git(_mirror_of(tmp_path), "-c", "gc.pruneExpire=never", "gc", "--quiet")
-    assert set(source.tree(lost).files) == {"a.yaml"}
-    assert source.head().sha == base
+    assert source.read(source.tree(base).files.values())
+
+
+FETCHES = """
+import sys
+from pathlib import Path
+from reconciler.source.gitrepository import open_repository
+open_repository(sys.argv[1], ref="main", state_directory=Path(sys.argv[2])).fetch()
+"""
+
+
+def test_a_git_that_outlives_its_killed_domops_keeps_the_lock(tmp_path: Path) -> None:
+    """Promise 7: what is still being written is never swept away from under the writer."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"git://127.0.0.1:{silent.getsockname()[1]}/x.git"
+        command = [sys.executable, "-c", FETCHES, address, str(tmp_path / "state")]
+        domops = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(Path.cwd())})
+        silent.settimeout(60)
+        connection, _ = silent.accept()
+        domops.kill()
+        domops.wait()
+        with connection, (_mirror_of(tmp_path) / "domops.lock").open("r+") as lock:
+            with pytest.raises(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            connection.shutdown(socket.SHUT_RDWR)
+            connection.close()
+            fcntl.flock(lock, fcntl.LOCK_EX)
+
+
+def test_nobody_is_asked_for_a_password(
+    shop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A desktop names a window to ask with; a controller has nobody in front of it."""
+    shop.commit({"a.yaml": "a"})
+    window = tmp_path / "window"
+    window.write_text(f'#!/bin/sh\ntouch "{tmp_path / "asked"}"\n')
+    window.chmod(0o755)
+    monkeypatch.setenv("SSH_ASKPASS", str(window))
+    monkeypatch.setenv("DISPLAY", ":0")
+    with _web(tmp_path / "served") as port, pytest.raises(TransientError, match="wants a user"):
+        _open(tmp_path, f"http://127.0.0.1:{port}/bare.git").fetch()
+    assert not (tmp_path / "asked").exists()
 
 
 def test_a_state_directory_that_cannot_be_written_is_told(shop: Workshop, tmp_path: Path) -> None:
