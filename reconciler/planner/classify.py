@@ -23,6 +23,7 @@ from reconciler.model.plan import (
     Reason,
 )
 from reconciler.planner.case import Block, Case, Next, Verdict
+from reconciler.planner.disks import Existing
 from reconciler.planner.guards import guard
 from reconciler.planner.rules import next_step
 from reconciler.planner.telling import (
@@ -34,7 +35,7 @@ from reconciler.planner.telling import (
     upkeep,
     with_fate,
 )
-from reconciler.planner.wanted import Existing, wanted
+from reconciler.planner.wanted import wanted
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -78,7 +78,7 @@ BUGS = (
     ),
     Bug(
         what="disks that the manifest does not name are dropped from the definition",
-        file="wanted.py",
+        file="disks.py",
         old="    disks = [disk for disk in stored if disk.target not in owned.disks]",
         new="    disks: list[Disk] = []",
     ),
@@ -90,7 +90,7 @@ BUGS = (
     ),
     Bug(
         what="a new disk takes over a volume that is there",
-        file="wanted.py",
+        file="disks.py",
         old="    if entry.volume in pool.volumes:\n        why =",
         new="    if entry.volume == '' and entry.volume in pool.volumes:\n        why =",
     ),
@@ -103,7 +103,7 @@ BUGS = (
     ),
     Bug(
         what="a memory of a filled volume is believed though the volume is gone",
-        file="wanted.py",
+        file="disks.py",
         old="    if pool is None or entry.volume not in pool.volumes:\n        return False",
         new="    if pool is None:\n        return False",
     ),
