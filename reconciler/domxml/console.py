@@ -29,8 +29,8 @@ def canonical(kind: Kind, *, console: bool) -> bool:
 
 def write(domain: Element, wanted: bool, kind: Kind) -> bool:  # noqa: FBT001 - a field's value
     """Make it as wanted; say whether anything had to be changed."""
-    wanted = canonical(kind, console=wanted)
-    if read(domain) is wanted:
+    there = read(domain)
+    if there is wanted or there is canonical(kind, console=wanted):
         return False
     if not wanted:
         for element in _elements(domain):

@@ -271,3 +271,12 @@ def test_a_mark_with_a_time_of_no_zone_is_refused() -> None:
     trash = Trash(since=naive, until=naive, commit=Sha("1"))
     with pytest.raises(RefusedError, match="without a zone"):
         render_mark(replace(MARK, trash=trash))
+
+
+def test_a_console_that_no_hypervisor_would_take_away_is_left_alone() -> None:
+    """Neither is one written into a text that has none and need not have one."""
+    text = render(PV, paths=PATHS)
+    assert merge(text, replace(PV, console=False), paths=PATHS) == text
+    bare = text.replace('<console type="pty">', '<console type="tcp">')
+    assert not read(bare).definition.console
+    assert merge(bare, replace(PV, console=False), paths=PATHS) == bare
