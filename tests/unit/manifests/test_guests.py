@@ -229,3 +229,41 @@ def test_labels_and_uuid_stand_in_the_metadata() -> None:
     found = world_of(lists=text).guests[GuestName("lists")]
     assert found.labels == {"service": "mail"}
     assert found.uuid == UUID("11111111-2222-4333-8444-55555555555a")
+
+
+def test_a_guest_may_have_all_of_its_maximum() -> None:
+    found = guest_of(
+        "pool: main\ntype: hvm\ncpus: {count: 2, max: 2}\nmemory: {size: 1GiB, max: 1GiB}"
+    )
+    assert (found.cpus.maximum, found.memory.maximum_kib) == (2, 1 << 20)
+
+
+def test_what_is_wrong_in_an_inherited_entry_is_told_where_the_class_is_named() -> None:
+    large = guest(
+        "pool: main\ntype: hvm\ncpus: 1\nmemory: 1GiB\n"
+        "disks:\n  - {name: data, size: 1GiB, storage: nowhere}",
+        name="large",
+        kind="GuestClass",
+    )
+    own = guest("class: large\ndisks:\n  - {name: root, size: 1GiB, storage: guests}")
+    (problem,) = resolved(large=large, lists=own).problems
+    assert str(problem).startswith(
+        'lists.yaml:5:10  spec.disks[data].storage: no Storage "nowhere" (class "large" says so)'
+    )
+
+
+def test_a_host_that_has_left_makes_no_pool_a_xen_pool() -> None:
+    files = {
+        "pool": guest("mode: warn", name="mixed", kind="Pool"),
+        "gone": guest("uri: xen:///system\npool: mixed\nstate: retired", name="gone", kind="Host"),
+        "kvm": guest("uri: qemu:///system\npool: mixed", name="kvm", kind="Host"),
+    }
+    spec = "pool: mixed\ntype: pv\ncpus: 1\nmemory: 1GiB\nboot: {kernel: /boot/k}"
+    (problem,) = resolved(lists=guest(spec), **files).problems
+    assert problem.sentence.startswith("spec.type: pv guests need Xen")
+
+
+def test_a_class_that_a_broken_file_may_define_is_not_missed() -> None:
+    broken = guest("memry: 1GiB", name="large", kind="GuestClass")
+    found = resolved(large=broken, lists=guest("class: large\npool: main"))
+    assert {problem.path for problem in found.problems} == {"large.yaml"}
