@@ -35,15 +35,15 @@ def _made(names: tuple[str, ...], budget: int) -> Story:
     return story
 
 
-def _begun(outcome: Plan) -> list[tuple[GuestName, bool]]:
-    """The deletions that a plan begins, and whether an approval let each through."""
+def _begun(outcome: Plan, now: datetime) -> list[tuple[GuestName, bool]]:
+    """The deletions that a plan made at ``now`` begins, and whether each was approved."""
     return [
         (planned.step.guest, planned.step.mark.trash.approval is not None)
         for planned in outcome.steps
         if isinstance(planned.step, SetMark)
         and planned.step.mark.phase is Phase.TRASH
         and planned.step.mark.trash is not None
-        and planned.step.mark.trash.since == planned.step.mark.operation.since  # type: ignore[union-attr]
+        and planned.step.mark.trash.since == now
     ]
 
 
@@ -73,7 +73,9 @@ def test_deletions_without_approval_within_a_day_never_exceed_the_allowance(
         begun = {name: at for name, at in begun.items() if name not in names}
         for _ in range(3):
             outcome = story.plan()
-            begun |= {name: story.now for name, approved in _begun(outcome) if not approved}
+            begun |= {
+                name: story.now for name, approved in _begun(outcome, story.now) if not approved
+            }
             recent = [at for at in begun.values() if story.now - at < timedelta(hours=24)]
             assert len(recent) <= budget
             if slow and not story.operations:
@@ -151,20 +153,20 @@ def test_an_approval_lets_exactly_those_through_also_after_some_are_done(
     begun: list[str] = []
     for _ in range(min(done, len(gone))):
         outcome = story.plan()
-        begun += [name for name, _ in _begun(outcome)]
+        begun += [name for name, _ in _begun(outcome, story.now)]
         assert not outcome.held
         story.carry_out(outcome)
         story.now += timedelta(seconds=1)
     left = [name for name in gone if name not in begun]
     fewer = _world(tuple(name for name in kept if name != more), 1, sha="c3")
     other = replace(story, desired=replace(fewer, approvals=approvals)).plan()
-    assert not _begun(other) or (not left and not begun)
+    assert not _begun(other, story.now) or (not left and not begun)
     if left or begun:
         assert {name for one in other.held for name in one.guests} == {*left, more}
     story.desired = replace(approved, commit=replace(approved.commit, sha=Sha("c4")))
     for _ in range(30):
         outcome = story.plan()
-        begun += [name for name, _ in _begun(outcome)]
+        begun += [name for name, _ in _begun(outcome, story.now)]
         story.carry_out(outcome)
         story.now += timedelta(seconds=1)
     assert set(begun) == set(gone)
@@ -195,7 +197,7 @@ def test_a_silent_host_of_the_pool_may_hide_what_was_begun_and_so_holds_deletion
     story.arrive(_world(tuple(name for name in "bc" if name != gone), 1))
     assert any(isinstance(one, SilentHost) for one in story.look().hosts.values())
     outcome = story.plan()
-    assert not _begun(outcome)
+    assert not _begun(outcome, story.now)
     assert outcome.held
 
 
