@@ -171,7 +171,7 @@ def _check_kernel(draft: Draft) -> None:
             draft.complain(
                 ("spec", "boot", name),
                 f'"{path}" is not below a path that the controller allows',
-                f"allowed: {', '.join(prefixes) or 'none'}; its setting kernel_prefixes adds to them",
+                f"allowed: {', '.join(prefixes) or 'none'}; see its setting kernel_prefixes",
             )
 
 
