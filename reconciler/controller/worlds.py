@@ -155,9 +155,7 @@ class Worlds:
         return resolve(
             self._parse(tree),
             commit=commit,
-            refused={
-                path: oddity.value for path, oddity in tree.oddities.items() if is_manifest(path)
-            },
+            refused={path: oddity.value for path, oddity in tree.oddities.items()},
             kernel_prefixes=self._kernel_prefixes,
             previous=self._resolved,
         )

@@ -133,7 +133,8 @@ def wanted(
         boot=guest.boot,
         disks=devices(entries, drives, stored_disks, host, desired, owned, guest),
         nics=_all_nics(nics, existing, owned),
-        console=guest.console,
+        # libxl gives a console to every PV and PVH guest, asked for or not.
+        console=guest.console or type_ in (GuestType.PV, GuestType.PVH),
         agent=guest.agent,
         mark=mark,
     )

@@ -94,6 +94,22 @@ def test_a_bad_commit_leaves_the_last_good_one_in_force(stage: Stage) -> None:
     assert {"web", "dns"} <= set(stage.hosts["a"].guests())
 
 
+def test_a_folder_of_manifests_that_became_a_link_deletes_nothing(stage: Stage) -> None:
+    """What stands behind a link is not in the commit, so the commit does not count (promise 2)."""
+    stage.begin("a")
+    good = stage.commit("Add web", guests_web=guest_yaml("web"))
+    stage.apply()
+    stage.git("mv", "guests", "away")
+    (stage.repository / "guests").symlink_to("away")
+    (stage.repository / "away" / "web.yaml").rename(stage.root / "web.yaml")
+    stage.commit("Link the guests")
+    result = stage.apply().last
+    assert result.world is not None
+    assert result.world.commit.sha == good
+    assert any("guests" in problem for problem in result.problems)
+    assert "web" in stage.hosts["a"].guests()
+
+
 def test_a_repository_without_a_good_commit_plans_nothing(stage: Stage) -> None:
     stage.begin("a")
     stage.commit("Break it", domops="nonsense: [")
