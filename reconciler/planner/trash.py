@@ -59,6 +59,16 @@ class Dismissals:
     held: tuple[Held, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wish:
+    """The deletions of one pool: those that may begin, all that are asked for, and those done."""
+
+    pool: PoolName | None
+    due: Mapping[GuestName, Found]
+    asked: list[Mark]
+    finished: list[Mark]
+
+
 def dismiss(
     orphans: Mapping[GuestName, Found],
     world: DesiredWorld,
@@ -69,16 +79,24 @@ def dismiss(
     policy: Policy,
     now: datetime,
 ) -> Dismissals:
-    """Decide on every guest of ours that no manifest names."""
+    """Decide on every guest of ours that no manifest names.
+
+    A deletion that must wait is asked for all the same: it counts against the budget, and in the
+    plan id, so that what is in doubt or busy for a while neither frees the way for others nor
+    undoes an approval.
+    """
     verdicts: dict[GuestName, Verdict] = {}
     due: dict[PoolName | None, dict[GuestName, Found]] = {}
+    asked: dict[PoolName | None, list[Mark]] = {}
     finished: dict[PoolName | None, list[Mark]] = {}
     for name in sorted(orphans):
         found = orphans[name]
         pool = _pool(found, world)
+        operation = operations.get(name)
         if in_trash(found):
             finished.setdefault(pool, []).append(found.mark)
-        operation = operations.get(name)
+        elif not found.mark.protected and not _begins(operation):
+            asked.setdefault(pool, []).append(found.mark)
         if operation is not None:
             change = replace(_deletion(found), fate=Fate.RUNNING)
             verdicts[name] = _verdict(found, (change,), operation)
@@ -101,10 +119,16 @@ def dismiss(
     held: list[Held] = []
     for pool, candidates in due.items():
         approvals = policy.approvals | world.approvals
-        outcome = _begin(pool, candidates, finished.get(pool, []), world, approvals, silent, now)
+        wish = _Wish(pool=pool, due=candidates, asked=asked[pool], finished=finished.get(pool, []))
+        outcome = _begin(wish, world, approvals, silent, now)
         verdicts.update(outcome.verdicts)
         held.extend(outcome.held)
     return Dismissals(verdicts=verdicts, held=tuple(held))
+
+
+def _begins(operation: Operation | None) -> bool:
+    step = operation.step if operation is not None else None
+    return isinstance(step, SetMark) and step.mark.phase is Phase.TRASH
 
 
 def _count_begun(
@@ -115,7 +139,7 @@ def _count_begun(
 ) -> None:
     """A deletion that is being begun counts as begun, though its mark is not seen yet."""
     step = operation.step
-    if not isinstance(step, SetMark) or step.mark.phase is not Phase.TRASH:
+    if not isinstance(step, SetMark) or not _begins(operation):
         return
     found = orphans.get(operation.guest)
     if found is not None and in_trash(found):
@@ -204,23 +228,21 @@ def _keep_in_trash(found: Found, world: DesiredWorld, now: datetime) -> Verdict:
 
 
 def _begin(
-    pool: PoolName | None,
-    due: Mapping[GuestName, Found],
-    finished: list[Mark],
+    wish: _Wish,
     world: DesiredWorld,
     approvals: frozenset[PlanId],
     silent: list[HostName],
     now: datetime,
 ) -> Dismissals:
+    pool, due, asked = wish.pool, wish.due, wish.asked
     manifest = world.pools.get(pool) if pool is not None else None
-    asked = [found.mark for found in due.values()]
     silent = [name for name in silent if world.hosts[name].pool == pool]
-    approval = _approved(asked, finished, approvals)
-    begun = sum(1 for mark in finished if mark.trash and now - mark.trash.since < _DAY)
+    approval = _approved(asked, wish.finished, approvals)
+    begun = sum(1 for mark in wish.finished if mark.trash and now - mark.trash.since < _DAY)
     guests = sum(1 for guest in world.guests.values() if guest.pool == pool)
     allowed = allowance(manifest.budget, guests + len(asked) + begun) if manifest else 0
     if approval is None and (silent or begun + len(asked) > allowed):
-        return _hold(pool, due, _sentence(pool, silent, len(asked), begun, allowed))
+        return _hold(wish, _sentence(pool, silent, len(asked), begun, allowed))
     keep = manifest.trash_keep_s if manifest else _KEEP_S
     verdicts = {name: _to_trash(found, world, keep, approval, now) for name, found in due.items()}
     return Dismissals(verdicts=verdicts, held=())
@@ -249,11 +271,12 @@ def _sentence(
     return f"budget: {allowed} {noun} in 24 h, {asked} asked{done}"
 
 
-def _hold(pool: PoolName | None, due: Mapping[GuestName, Found], message: str) -> Dismissals:
-    id_ = plan_id([found.mark for found in due.values()])
+def _hold(wish: _Wish, message: str) -> Dismissals:
+    id_ = plan_id(wish.asked)
     block = Block(reason=Reason.BUDGET, message=message, fate=Fate.HELD)
-    verdicts = {name: _kept(found, block, id_) for name, found in due.items()}
-    held = Held(plan_id=id_, pool=pool, guests=tuple(due), message=message)
+    verdicts = {name: _kept(found, block, id_) for name, found in wish.due.items()}
+    guests = tuple(sorted(mark.guest for mark in wish.asked))
+    held = Held(plan_id=id_, pool=wish.pool, guests=guests, message=message)
     return Dismissals(verdicts=verdicts, held=(held,))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import cache
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,10 +12,10 @@ from hypothesis import strategies as st
 from reconciler.model.desired import Budget, DesiredWorld
 from reconciler.model.mark import Phase
 from reconciler.model.names import GuestName, Sha
-from reconciler.model.observed import SilentHost, StateReason
+from reconciler.model.observed import ObservedHost, SilentHost, StateReason
 from reconciler.model.operation import Operation
 from reconciler.model.plan import Fate, Plan
-from reconciler.model.steps import SetMark
+from reconciler.model.steps import SetMark, SetMemory
 from reconciler.planner.trash import allowance
 from tests.strategies.worlds import HOSTS, Story, desired, guest, host, pool
 
@@ -29,10 +30,16 @@ def _world(names: tuple[str, ...], budget: int, sha: str = "c1") -> DesiredWorld
     )
 
 
-def _made(names: tuple[str, ...], budget: int) -> Story:
-    story = Story.of(_world(names, budget), host(HOSTS[0]), host(HOSTS[1]), steps_per_host=99)
+@cache
+def _hosts(names: tuple[str, ...]) -> tuple[ObservedHost, ...]:
+    """Two hosts on which the guests run already; values, and so made only once."""
+    story = Story.of(_world(names, 0), host(HOSTS[0]), host(HOSTS[1]), steps_per_host=99)
     story.passes()
-    return story
+    return tuple(one.observe() for one in story.hosts.values())
+
+
+def _made(names: tuple[str, ...], budget: int) -> Story:
+    return Story.of(_world(names, budget), *_hosts(names), steps_per_host=99)
 
 
 def _begun(outcome: Plan, now: datetime) -> list[tuple[GuestName, bool]]:
@@ -164,8 +171,10 @@ def test_an_approval_lets_exactly_those_through_also_after_some_are_done(
     if left or begun:
         assert {name for one in other.held for name in one.guests} == {*left, more}
     story.desired = replace(approved, commit=replace(approved.commit, sha=Sha("c4")))
-    for _ in range(30):
+    for _ in range(60):
         outcome = story.plan()
+        if not outcome.steps:
+            break
         begun += [name for name, _ in _begun(outcome, story.now)]
         story.carry_out(outcome)
         story.now += timedelta(seconds=1)
@@ -209,3 +218,61 @@ def test_healing_goes_on_while_deletions_are_held() -> None:
     story.passes()
     assert story.find("c").active
     assert story.plan().held
+
+
+def test_a_deletion_whose_mark_is_being_written_has_begun() -> None:
+    """The budget is spent by it, though no host shows it yet."""
+    story = _made(("a", "b", "c"), 1)
+    story.arrive(_world(("b", "c"), 1))
+    (planned,) = story.plan().steps
+    story.operations = (
+        Operation(
+            guest=planned.step.guest,
+            host=planned.step.host,
+            step=planned.step,
+            began=story.now,
+            deadline=story.now + timedelta(hours=1),
+        ),
+    )
+    story.arrive(_world(("c",), 1))
+    outcome = story.plan()
+    assert not outcome.steps
+    assert [one.guests for one in outcome.held] == [("b",)]
+
+
+def test_a_deletion_that_must_wait_is_asked_for_all_the_same() -> None:
+    """It neither frees the way for another, nor undoes an approval while it waits."""
+    story = _made(("a", "b", "c"), 1)
+    story.arrive(_world(("c",), 1))
+    (held,) = story.plan().held
+    story.stage("a", job="backup")
+    outcome = story.plan()
+    assert not outcome.steps
+    assert [one.plan_id for one in outcome.held] == [held.plan_id]
+    story.policy = replace(story.policy, approvals=frozenset({held.plan_id}))
+    story.passes()
+    assert not story.find("b").active
+    story.stage("a", job=None)
+    story.passes()
+    assert not story.find("a").active
+
+
+def test_an_operation_of_another_kind_delays_a_deletion_and_does_not_hide_it() -> None:
+    """A guest whose memory is being set when its manifest goes is asked for like the others."""
+    story = _made(("a", "b", "c"), 1)
+    found = story.find("a")
+    story.arrive(_world(("c",), 1))
+    story.operations = (
+        Operation(
+            guest=found.name,
+            host=story.host_of("a").name,
+            step=SetMemory(
+                host=story.host_of("a").name, guest=found.name, uuid=found.uuid, size_kib=1
+            ),
+            began=story.now,
+            deadline=story.now + timedelta(hours=1),
+        ),
+    )
+    outcome = story.plan()
+    assert not outcome.steps
+    assert [one.guests for one in outcome.held] == [("a", "b")]

@@ -19,10 +19,11 @@ from reconciler.model.desired import (
 )
 from reconciler.model.mark import OperationKind, Phase, ShutdownPolicy, ThenWhat
 from reconciler.model.memory import Failure
-from reconciler.model.names import HostName
+from reconciler.model.names import HostName, LibvirtPool, VolumeName
 from reconciler.model.observed import RunState, StateReason
 from reconciler.model.plan import Change, Fate, Health, Label, Plan, Reason, Sync
 from reconciler.model.steps import DefineGuest
+from reconciler.planner.effects import digest_of, with_disk, with_nic
 from tests.strategies.worlds import (
     HOSTS,
     MAIN,
@@ -35,6 +36,9 @@ from tests.strategies.worlds import (
     host,
     nic,
     pool,
+    their_disk,
+    their_nic,
+    volume,
     volume_disk,
 )
 
@@ -139,7 +143,7 @@ def test_a_grown_disk_is_offered_live_and_keeps_its_size_over_a_stop() -> None:
         "GrowDisk",
     ]
     stopped = guest("a", disks=(volume_disk(size_gib=3),), state=GuestState.STOPPED)
-    _after(story, stopped)
+    assert "GrowVolume" not in _after(story, stopped)
     assert set(story.find("a").disk_sizes.values()) == {3 * 1024**3}
     bigger = guest("a", disks=(volume_disk(size_gib=4),), state=GuestState.STOPPED)
     assert _after(story, bigger) == ["SetMark", "GrowVolume"]
@@ -483,3 +487,38 @@ def test_the_mark_of_the_first_step_names_what_shall_be_made() -> None:
     assert mark is not None
     assert [(one.name, one.ours, one.filled) for one in mark.disks] == [("root", True, False)]
     assert mark.generation == 1
+
+
+def test_what_the_manifest_does_not_name_stays_in_the_definition() -> None:
+    story = _one(guest("a"))
+    found = story.find("a")
+    assert found.stored is not None
+    stored = replace(
+        found.stored,
+        disks=with_disk(found.stored.disks, their_disk()),
+        nics=with_nic(found.stored.nics, their_nic()),
+    )
+    story.stage("a", stored=stored, stored_digest=digest_of(stored))
+    assert not story.plan().steps
+    assert _after(story, guest("a", console=False)) == ["DefineGuest"]
+    kept = story.find("a").stored
+    assert kept is not None
+    assert their_disk() in kept.disks
+    assert their_nic() in kept.nics
+
+
+def test_a_memory_of_a_volume_that_is_gone_is_not_believed() -> None:
+    """A guest of that name was there before; its volume was full and is no more."""
+    story = Story.of(_wish(guest("a")), host(HOSTS[0]))
+    place = (HOSTS[0], LibvirtPool("default"), VolumeName("a-root.raw"))
+    story.memory = replace(story.memory, filled=frozenset({place}))
+    story.carry_out(story.plan())
+    assert _steps([story.plan()]) == ["CreateVolume"]
+
+
+def test_a_guest_is_not_made_over_a_volume_that_is_there() -> None:
+    story = Story.of(_wish(guest("a")), host(HOSTS[0], volumes=(volume("a-root.raw"),)))
+    assert not story.plan().steps
+    change = _changes(story)[""]
+    assert change.reason is Reason.NO_PLACE
+    assert "never takes" in change.message
