@@ -28,6 +28,11 @@ _GUEST_TYPES = {
 }
 _DOMAIN_TYPES = {str(one): one for one in DomainType}
 _ARCHITECTURES = {str(one): one for one in Arch}
+_ONCE = frozenset(
+    {"name", "uuid", "metadata", "memory", "currentMemory", "vcpu", "vcpus", "os", "features"}
+    | {"cpu", "devices"}
+)
+"""What libvirt never says twice of a domain; a second one would be read and not written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +82,10 @@ def read(domain: Element) -> Kind:
     name = domain.findtext("name")
     if not name:
         raise StalledError("a domain's XML names no domain")
+    told = [str(child.tag) for child in domain if child.tag in _ONCE]
+    if len(told) != len(set(told)):
+        twice = next(tag for tag in told if told.count(tag) > 1)
+        raise StalledError(f"domain {name}: it has more than one <{twice}>; libvirt gives one")
     domain_type = _DOMAIN_TYPES.get(domain.get("type", ""))
     if domain_type is None:
         raise StalledError(

@@ -255,3 +255,16 @@ def test_cards_are_known_by_their_address_in_lower_case() -> None:
     nic = f"<interface type='bridge'>{inside}</interface>"
     guest = domain(nic)
     assert guest.nic(MacAddress("52:54:00:ab:cd:ef")) is not None
+
+
+@pytest.mark.parametrize("tag", ["devices", "os", "memory", "metadata"])
+def test_a_text_that_says_a_thing_twice_is_not_believed(tag: str) -> None:
+    """Reading one and writing the other would change a guest that nobody asked to change."""
+    text = (
+        f"<domain type='qemu'><name>lists</name><uuid>{UUID_TEXT}</uuid><metadata/>"
+        "<memory>4096</memory><os><type arch='x86_64'>hvm</type></os><devices/>"
+        "{more}</domain>"
+    )
+    read(text.replace("{more}", ""))
+    with pytest.raises(StalledError, match=f"more than one <{tag}>"):
+        read(text.replace("{more}", f"<{tag}/>"))
