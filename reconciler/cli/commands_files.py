@@ -72,7 +72,8 @@ def validate(
 ) -> None:
     """Check manifests and show every problem at once, with its place and what to do.
 
-    Exits 0 if there is none, 1 if there are some.
+    Exits 0 if there is none, 1 if there are some. A warning tells what something allowed costs,
+    and is no problem.
     """
     if folder is not None and revision is not None:
         refuse("a folder and --rev exclude each other: --rev is about a repository, see --repo.")
@@ -80,15 +81,16 @@ def validate(
         found = problems_of_folder(folder or Path())
     else:
         found = problems_of_revision(revision, doors.where)
+    told = problems.in_order((*found.problems, *found.warnings))
     match form:
         case ProblemForm.TEXT:
-            text = problems.render_text(found.problems, files=found.files)
+            text = problems.render_text(told, files=found.files)
         case ProblemForm.JSON:
-            text = problems.render_json(found.problems, files=found.files)
+            text = problems.render_json(told, files=found.files)
         case ProblemForm.GITHUB:
-            text = problems.render_github(found.problems)
+            text = problems.render_github(told)
         case ProblemForm.GITLAB:
-            text = problems.render_gitlab(found.problems)
+            text = problems.render_gitlab(told)
         case _:
             assert_never(form)
     terminal().write(text)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from reconciler.cli.picture import Picture
     from reconciler.journal.records import Event
-    from reconciler.model.desired import DesiredHost, DesiredPool
+    from reconciler.model.desired import DesiredGuest, DesiredHost, DesiredPool, GuestWarning
     from reconciler.model.names import GuestName
     from reconciler.model.plan import Change
 
@@ -66,6 +66,12 @@ def of_plan(picture: Picture) -> Document:
                 "message": held.message,
             }
             for held in picture.plan.held
+        ],
+        "warnings": [
+            {"guest": name, **_warning(one, wanted)}
+            for name in sorted({change.guest for change in picture.changes()})
+            if (wanted := picture.world.guests.get(name)) is not None
+            for one in wanted.warnings
         ],
         "foreign": [
             {"host": found.host, "name": found.name, "message": found.message}
@@ -181,6 +187,15 @@ def _change(change: Change) -> dict[str, Document]:
     }
 
 
+def _warning(warning: GuestWarning, guest: DesiredGuest) -> dict[str, Document]:
+    """What something that a manifest says costs."""
+    return {
+        "field": warning.field,
+        "message": warning.message,
+        "where": str(guest.where(f"spec.{warning.field}")),
+    }
+
+
 def _guest(name: GuestName, picture: Picture) -> Document:
     """One guest: wanted, seen, and the conditions between the two."""
     status = picture.plan.statuses[name]
@@ -198,6 +213,7 @@ def _guest(name: GuestName, picture: Picture) -> Document:
         "phase": status.phase,
         "where": str(wanted.origin) if wanted else None,
         "labels": dict(wanted.labels) if wanted else {},
+        "warnings": [_warning(one, wanted) for one in wanted.warnings] if wanted else [],
         "seen": _seen(name, picture),
         "changes": [_change(change) for change in status.changes],
         "conditions": [

@@ -40,6 +40,7 @@ def render_description(name: GuestName, picture: Picture, page: Page) -> list[Te
         lines += _section("Fields", _fields(wanted, found, page), page)
         lines += _section("Disks", _disks(wanted, found, page), page)
         lines += _section("Networks", _networks(wanted, found), page)
+        lines += _section("Warnings", [[one.field, one.message] for one in wanted.warnings], page)
     lines += _section("Detached disks, kept", _detached(found, page), page)
     if status.changes:
         lines += [Text(), page.text("Changes", "bold"), *render_changes(status.changes, page)]

@@ -53,6 +53,7 @@ def render_plan(picture: Picture, page: Page) -> list[Text]:
         known = tuple(change for change in changes if not _is_unknown(change))
         lines += render_changes(known, page, unknown=_unknown_rows(picture, changes, page))
         lines.append(Text())
+    lines += _warnings(picture, changes, page)
     lines += _foreign(picture, page)
     lines += paragraph(page.text(summary(picture, page)), page)
     if not picture.converges:
@@ -341,6 +342,21 @@ def next_acts(picture: Picture) -> list[str]:
             "git revert brings them back."
         )
     return sentences
+
+
+def _warnings(picture: Picture, changes: Sequence[Change], page: Page) -> list[Text]:
+    """What the manifests of the guests that change say at a cost."""
+    guests = sorted({change.guest for change in changes})
+    wanted = (picture.world.guests.get(name) for name in guests)
+    rows = [
+        [page.text(guest.name, "bold"), page.text(words.field(one.field)), page.text(one.message)]
+        for guest in wanted
+        if guest is not None
+        for one in guest.warnings
+    ]
+    if not rows:
+        return []
+    return [page.text("Warnings:", "yellow"), *columns(rows, page, indent=2), Text()]
 
 
 def _foreign(picture: Picture, page: Page) -> list[Text]:

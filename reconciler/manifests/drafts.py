@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from reconciler.manifests.entries import Complaint, dangling
+from reconciler.model.desired import GuestWarning
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -42,11 +43,22 @@ class Draft:
     around: Surroundings
     whole: bool
     complaints: list[Complaint] = field(default_factory=list)
+    warnings: list[GuestWarning] = field(default_factory=list)
+    """What is allowed and costs something, in the order in which it was found."""
+
+    cautions: list[Complaint] = field(default_factory=list)
+    """The same as complaints, to be placed where they are written."""
 
     def complain(self, path: tuple[Key, ...], message: str, hint: str = "") -> None:
         """Note that something is wrong at ``path``."""
         complaint = Complaint(path=path, message=message, hint=hint)
         self.complaints.append(self._where_written(complaint))
+
+    def warn(self, path: tuple[Key, ...], message: str, hint: str) -> None:
+        """Note what something allowed costs, and what would not cost it."""
+        self.cautions.append(self._where_written(Complaint(path=path, message=message, hint=hint)))
+        field_name = self._dotted(path).removeprefix("spec.")
+        self.warnings.append(GuestWarning(field=field_name, message=f"{message}; {hint}"))
 
     def miss(self, path: tuple[Key, ...], message: str, hint: str) -> None:
         """Note what a class may set right: only where the class is known."""

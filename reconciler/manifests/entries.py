@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.manifests.explain import did_you_mean
 from reconciler.manifests.parse import locate_in
-from reconciler.manifests.problems import Problem
+from reconciler.manifests.problems import Problem, Severity
 from reconciler.model.desired import Origin
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Entry:
         """Where the document begins."""
         return Origin(path=self.path, line=self.document.line)
 
-    def problem(self, complaint: Complaint) -> Problem:
+    def problem(self, complaint: Complaint, severity: Severity = Severity.ERROR) -> Problem:
         """Turn ``complaint`` into a problem with its place."""
         line, column, field = locate_in(
             self.file.content, self.document.index, complaint.path, key=complaint.at_key
@@ -42,6 +42,7 @@ class Entry:
             field=complaint.field or field,
             message=complaint.message,
             hint=complaint.hint,
+            severity=severity,
         )
 
     def place_of(self, *path: Key) -> str:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from reconciler.manifests import machine, peripherals
+from reconciler.manifests import emulated, machine, peripherals
 from reconciler.manifests.derive import derive_uuid
 from reconciler.manifests.drafts import Draft, Flawed
 from reconciler.manifests.intent import intent_of
@@ -23,7 +23,7 @@ from reconciler.model.mark import ShutdownPolicy, ThenWhat
 from reconciler.model.names import Digest, GuestName
 
 if TYPE_CHECKING:
-    from reconciler.manifests.entries import Entry
+    from reconciler.manifests.entries import Complaint, Entry
     from reconciler.manifests.parse import Document
     from reconciler.manifests.surroundings import Surroundings
 
@@ -32,8 +32,11 @@ _shutdown_policy = lru_cache(maxsize=256)(ShutdownPolicy)
 
 def build_guest(
     entry: Entry, guest_class: Document | None, around: Surroundings
-) -> DesiredGuest | Flawed:
-    """Build the guest of ``entry``; ``guest_class`` is the class that it names, if it is there."""
+) -> tuple[DesiredGuest | Flawed, tuple[Complaint, ...]]:
+    """Build the guest of ``entry``, and tell what of it is worth a warning.
+
+    ``guest_class`` is the class that it names, if it is there.
+    """
     own = entry.document.spec
     value = entry.document.value
     if guest_class is not None:
@@ -50,9 +53,11 @@ def build_guest(
     place = machine.place(draft)
     cpus, memory, boot = machine.cpus(draft), machine.memory(draft), machine.boot(draft, place)
     disks, nics = peripherals.disks(draft), peripherals.nics(draft)
+    emulated.warn(draft, place)
     uuid = manifest.metadata.uuid or derive_uuid(around.repository, draft.name)
     if draft.complaints or place is None or cpus is None or memory is None:
-        return Flawed(uuid=uuid, disks=disks, nics=nics, complaints=tuple(draft.complaints))
+        flawed = Flawed(uuid=uuid, disks=disks, nics=nics, complaints=tuple(draft.complaints))
+        return flawed, tuple(draft.cautions)
     pool, host = place
     guest = DesiredGuest(
         name=GuestName(draft.name),
@@ -79,6 +84,7 @@ def build_guest(
         labels=manifest.metadata.labels,
         intent=Digest(""),
         origin=entry.origin,
+        warnings=tuple(draft.warnings),
         lines=Lines(entry.file.content, entry.document.index, guest_class),
     )
-    return replace(guest, intent=intent_of(guest))
+    return replace(guest, intent=intent_of(guest)), tuple(draft.cautions)

@@ -117,7 +117,7 @@ def _check_memory(draft: Draft, which: str, size: int) -> None:
 def boot(draft: Draft, where: Place | None) -> Boot:
     """What the guest starts with, fitting its type and the hosts where it may run."""
     spec, path = draft.spec.boot, ("spec", "boot")
-    drivers = _drivers(draft, where)
+    drivers = drivers_of(draft, where)
     if draft.spec.type in ("pv", "pvh") and drivers and not drivers & {"xen", "test"}:
         draft.complain(
             ("spec", "type"),
@@ -179,7 +179,8 @@ def _below(path: str, prefix: str) -> bool:
     return path == prefix or path.startswith(prefix.rstrip("/") + "/")
 
 
-def _drivers(draft: Draft, where: Place | None) -> frozenset[str]:
+def drivers_of(draft: Draft, where: Place | None) -> frozenset[str]:
+    """The drivers (``xen``, ``qemu``) of the hosts where the guest may run."""
     if where is None:
         return frozenset()
     pool, host = where

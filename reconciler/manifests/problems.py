@@ -1,18 +1,27 @@
 """A problem of a manifest: where it is, what is wrong, and what to do about it.
 
 Problems are values and come in one shape, whatever found them. They are rendered here for people,
-for programs and for forges; nothing in them blames anybody, and each says what to do next.
+for programs and for forges; nothing in them blames anybody, and each says what to do next. One that
+is only a *warning* tells what an allowed thing costs: it keeps no commit from counting.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from enum import StrEnum
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+class Severity(StrEnum):
+    """An error keeps its commit from counting; a warning is there to be read."""
+
+    ERROR = "error"
+    WARNING = "warning"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +48,7 @@ class Problem:
     field: str
     message: str
     hint: str = ""
+    severity: Severity = Severity.ERROR
 
     @classmethod
     def of(cls, path: str, fault: Fault) -> Problem:
@@ -64,9 +74,14 @@ class Problem:
         hint = f"; {self.hint}" if self.hint else ""
         return _printable(f"{field}{self.message}{hint}")
 
+    @property
+    def line_of_text(self) -> str:
+        """The sentence, and before it that it is a warning, if it is."""
+        return f"warning: {self.sentence}" if self.severity is Severity.WARNING else self.sentence
+
     def __str__(self) -> str:
         """Place and sentence on one line."""
-        return f"{self.place}  {self.sentence}"
+        return f"{self.place}  {self.line_of_text}"
 
 
 def in_order(problems: Sequence[Problem]) -> tuple[Problem, ...]:
@@ -77,16 +92,17 @@ def in_order(problems: Sequence[Problem]) -> tuple[Problem, ...]:
 
 def render_text(problems: Sequence[Problem], *, files: int) -> str:
     """Render one line a problem, the sentences below each other, and a count as the last line."""
-    if not problems:
-        return f"{_counted(files, 'file')}, no problem.\n"
-    width = max(len(problem.place) for problem in problems)
-    lines = [f"{problem.place:<{width}}  {problem.sentence}" for problem in problems]
-    bad = len({problem.path for problem in problems})
-    total = max(files, bad)
-    lines.append(
-        f"{_counted(len(problems), 'problem')} in {bad} of {_counted(total, 'file')}."
-        " Nothing was changed."
-    )
+    width = max((len(problem.place) for problem in problems), default=0)
+    lines = [f"{problem.place:<{width}}  {problem.line_of_text}" for problem in problems]
+    errors = [problem for problem in problems if problem.severity is Severity.ERROR]
+    warnings = len(problems) - len(errors)
+    also = f", {_counted(warnings, 'warning')}" if warnings else ""
+    if errors:
+        bad = len({problem.path for problem in errors})
+        found = f"{_counted(len(errors), 'problem')} in {bad} of"
+        lines.append(f"{found} {_counted(max(files, bad), 'file')}{also}. Nothing was changed.")
+    else:
+        lines.append(f"{_counted(files, 'file')}, no problem{also}.")
     return "\n".join(lines) + "\n"
 
 
@@ -100,6 +116,7 @@ def render_json(problems: Sequence[Problem], *, files: int) -> str:
             "field": problem.field,
             "message": problem.message,
             "hint": problem.hint,
+            "severity": problem.severity.value,
         }
         for problem in problems
     ]
@@ -109,7 +126,8 @@ def render_json(problems: Sequence[Problem], *, files: int) -> str:
 def render_github(problems: Sequence[Problem]) -> str:
     """Render workflow commands that GitHub and Gitea show at the line of a pull request."""
     return "".join(
-        f"::error file={_property(problem.path)},line={problem.line},col={problem.column},"
+        f"::{problem.severity.value} file={_property(problem.path)},"
+        f"line={problem.line},col={problem.column},"
         f"title={_property(problem.field or 'manifest')}::{_data(problem.sentence)}\n"
         for problem in problems
     )
@@ -127,12 +145,15 @@ def render_gitlab(problems: Sequence[Problem]) -> str:
             "fingerprint": blake2b(
                 f"{problem.path}\0{problem.field}\0{problem.message}".encode(), digest_size=16
             ).hexdigest(),
-            "severity": "blocker",
+            "severity": _GITLAB_SEVERITIES[problem.severity],
             "location": {"path": problem.path, "lines": {"begin": problem.line}},
         }
         for problem in problems
     ]
     return json.dumps(report, indent=2) + "\n"
+
+
+_GITLAB_SEVERITIES = {Severity.ERROR: "blocker", Severity.WARNING: "minor"}
 
 
 def _counted(number: int, noun: str) -> str:

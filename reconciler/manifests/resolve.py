@@ -16,7 +16,7 @@ from reconciler.manifests.entries import Complaint, Entry, dangling
 from reconciler.manifests.guests import build_guest
 from reconciler.manifests.kinds import Guest, GuestClass, Repository
 from reconciler.manifests.parse import Document, ParsedFile, parse_file
-from reconciler.manifests.problems import Problem, in_order
+from reconciler.manifests.problems import Problem, Severity, in_order
 from reconciler.manifests.surroundings import Surroundings, SurroundingsBuilder
 from reconciler.model.desired import DesiredGuest, DesiredWorld, VolumeDisk
 from reconciler.model.names import GuestName
@@ -56,6 +56,7 @@ class Built:
     entry: Entry
     guest_class: Document | None
     outcome: DesiredGuest | Flawed
+    warnings: tuple[Complaint, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,13 +69,14 @@ class Memo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolved:
-    """Either ``world`` is there, or ``problems`` are.
+    """Either ``world`` is there, or ``problems`` are; ``warnings`` may be there beside either.
 
     ``files`` is how many files were read.
     """
 
     world: DesiredWorld | None
     problems: tuple[Problem, ...]
+    warnings: tuple[Problem, ...]
     files: int
     memo: Memo = field(repr=False, compare=False)
 
@@ -144,6 +146,7 @@ def resolve(
     return Resolved(
         world=world,
         problems=problems,
+        warnings=in_order(resolver.warnings),
         files=len(files) + len(refused or {}),
         memo=Memo(around=around, built=resolver.built),
     )
@@ -160,6 +163,7 @@ class _Resolver:
     files: Mapping[str, ParsedFile]
     previous: Memo | None
     problems: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
     entries: dict[str, dict[str, Entry]] = field(default_factory=dict)
     suspects: frozenset[str] = frozenset()
     built: dict[str, Built] = field(default_factory=dict)
@@ -227,9 +231,12 @@ class _Resolver:
             guest_class = self._class_of(entry)
             built = before.get(name)
             if built is None or not _same(built, entry, guest_class):
-                outcome = build_guest(entry, guest_class, around)
-                built = Built(entry=entry, guest_class=guest_class, outcome=outcome)
+                outcome, warnings = build_guest(entry, guest_class, around)
+                built = Built(
+                    entry=entry, guest_class=guest_class, outcome=outcome, warnings=warnings
+                )
             self.built[name] = built
+            self.warnings.extend(entry.problem(one, Severity.WARNING) for one in built.warnings)
             if isinstance(built.outcome, Flawed):
                 self.problems.extend(map(entry.problem, built.outcome.complaints))
 

@@ -209,11 +209,19 @@ class Autostart(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GuestWarning:
+    """What something that a manifest may say costs: its field, and the sentence."""
+
+    field: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DesiredGuest:
     """One guest as its manifest wants it.
 
-    ``intent`` is the digest of everything here but ``lines`` and ``origin``: it changes exactly
-    when what is wanted changes. ``type`` is None for ``auto`` (pvh on Xen, hvm elsewhere). ``host``
+    ``intent`` is the digest of everything here but what follows it: it changes exactly when what
+    is wanted changes. ``type`` is None for ``auto`` (pvh on Xen, hvm elsewhere). ``host``
     pins.
     """
 
@@ -239,6 +247,7 @@ class DesiredGuest:
     labels: Mapping[str, str]
     intent: Digest
     origin: Origin
+    warnings: tuple[GuestWarning, ...] = ()
     lines: Mapping[str, int] = field(default_factory=dict, compare=False)
     """Line of each written field, by dotted path: ``spec.memory``, ``spec.disks[root].size``."""
 

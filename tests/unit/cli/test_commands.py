@@ -22,7 +22,7 @@ from reconciler.journal.records import Event, EventKind
 from reconciler.model.names import GuestName
 from reconciler.model.steps import ShutDownGuest, StartGuest
 from tests.unit.cli.standing import Standing
-from tests.unit.cli.worlds import NOW, bare, guest, made, silent, wish
+from tests.unit.cli.worlds import HOSTS, NOW, REPOSITORY, bare, guest, made, silent, wish
 
 ONE = wish(guest("lists"))
 LESS = wish(guest("lists", memory="{size: 1GiB, max: 2GiB}"))
@@ -269,6 +269,19 @@ def test_validate_ends_with_1_and_names_the_place_of_a_mistake(tmp_path: Path, f
     assert result.exit_code == ExitCode.DIFFERENCES
     assert "pools/main.yaml" in result.stdout
     assert "budgets" in result.stdout
+
+
+@pytest.mark.parametrize("form", ["text", "json", "github", "gitlab"])
+def test_validate_tells_a_warning_and_ends_with_0(tmp_path: Path, form: str) -> None:
+    (tmp_path / "guests").mkdir()
+    emulated = guest("lists", more="    - {name: eth1, network: servers, model: e1000}\n")
+    texts = {"domops.yaml": REPOSITORY, "hosts.yaml": HOSTS.replace("MODE", "enforce")}
+    for path, text in (*texts.items(), emulated):
+        (tmp_path / path).write_text(text)
+    result = call(Standing(world=ONE, observed=bare()), f"validate {tmp_path} -o {form}")
+    assert result.exit_code == ExitCode.OK, result.output
+    assert "guests/lists.yaml" in result.stdout
+    assert "e1000 is emulated" in result.stdout
 
 
 def test_validating_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:

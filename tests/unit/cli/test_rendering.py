@@ -35,6 +35,8 @@ AFTER = wish(
 
 TWO = wish(guest("lists"), guest("web"))
 
+_EMULATED = "    - {name: eth1, network: servers, model: e1000}\n"
+
 PICTURES = {
     "create": picture(BEFORE, bare()),
     "nothing": picture(BEFORE, made(BEFORE)),
@@ -48,6 +50,7 @@ PICTURES = {
         problems=('guests/lists.yaml:9:3  spec.cpu: unknown field; did you mean "cpus"?',),
     ),
     "empty": picture(wish(), bare()),
+    "warnings": picture(wish(guest("lists", more=_EMULATED), guest("web")), bare()),
     "trash": picture(wish(guest("web")), made(wish(guest("web")), made(TWO))),
     "restored": picture(TWO, made(wish(guest("web")), made(TWO))),
 }
@@ -83,7 +86,7 @@ def test_the_lists_read_as_their_golden_texts(name: str, *, wide: bool, regenera
     compare(f"get-{name}-{'wide' if wide else 'table'}", text, regenerate=regenerate)
 
 
-@pytest.mark.parametrize("name", ["create", "changes", "silent"])
+@pytest.mark.parametrize("name", ["create", "changes", "silent", "warnings"])
 def test_a_description_reads_as_its_golden_text(name: str, *, regenerate: bool) -> None:
     text = plain(render_description(GuestName("lists"), PICTURES[name], WIDE))
     compare(f"describe-{name}", text, regenerate=regenerate)

@@ -6,6 +6,7 @@ import json
 
 from reconciler.manifests.problems import (
     Problem,
+    Severity,
     in_order,
     render_github,
     render_gitlab,
@@ -29,6 +30,15 @@ SIZE = Problem(
     message='"20G" has no unit domops knows',
     hint="write 20GiB or 20GB",
 )
+SLOW = Problem(
+    path="manifests/guests/web.yaml",
+    line=12,
+    column=7,
+    field="spec.networks[eth0].model",
+    message="e1000 is emulated",
+    hint="take the line out",
+    severity=Severity.WARNING,
+)
 ODD = Problem(path="a,b:c\n.yaml", line=1, column=1, field="", message="50% \x1b[31mred\r\n")
 
 
@@ -45,6 +55,26 @@ def test_one_is_counted_as_one() -> None:
     assert render_text([CPU], files=1).endswith("1 problem in 1 of 1 file. Nothing was changed.\n")
     assert render_text([], files=1) == "1 file, no problem.\n"
     assert render_text([], files=16) == "16 files, no problem.\n"
+
+
+def test_a_warning_says_that_it_is_one_and_is_counted_apart() -> None:
+    assert render_text([SLOW], files=3) == (
+        "manifests/guests/web.yaml:12:7  warning: spec.networks[eth0].model: e1000 is emulated;"
+        " take the line out\n"
+        "3 files, no problem, 1 warning.\n"
+    )
+    assert render_text([CPU, SLOW, SLOW], files=3).endswith(
+        "1 problem in 1 of 3 files, 2 warnings. Nothing was changed.\n"
+    )
+    assert str(SLOW).startswith("manifests/guests/web.yaml:12:7  warning: spec.networks")
+
+
+def test_every_form_tells_a_warning_from_an_error() -> None:
+    [told] = json.loads(render_json([SLOW], files=1))["problems"]
+    assert told["severity"] == "warning"
+    assert render_github([SLOW]).startswith("::warning file=manifests/guests/web.yaml,line=12,")
+    error, warning = json.loads(render_gitlab([CPU, SLOW]))
+    assert (error["severity"], warning["severity"]) == ("blocker", "minor")
 
 
 def test_a_terminal_obeys_nothing_that_a_manifest_says() -> None:
@@ -64,6 +94,7 @@ def test_a_program_reads_every_part() -> None:
                 "field": "spec.disks[root].size",
                 "message": '"20G" has no unit domops knows',
                 "hint": "write 20GiB or 20GB",
+                "severity": "error",
             }
         ],
     }
