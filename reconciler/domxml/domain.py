@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from reconciler.domxml import agent, boot, console, disk, mark, memory, nic, vcpus
+from reconciler.domxml import agent, boot, console, disk, mark, memory, nic, options, vcpus
 from reconciler.domxml import kind as kinds
 from reconciler.domxml.document import parse, serialise, tidy
 from reconciler.domxml.skeleton import skeleton
@@ -39,6 +39,7 @@ _WRITERS: tuple[Writer, ...] = (
     lambda domain, wanted, kind, _: nic.write(domain, wanted.nics, kind),
     lambda domain, wanted, kind, _: console.write(domain, wanted.console, kind),
     lambda domain, wanted, kind, _: agent.write(domain, wanted.agent, kind),
+    lambda domain, wanted, kind, _: options.write(domain, wanted.options, kind),
 )
 """One writer for each field that can change; each says whether it had to."""
 
@@ -77,6 +78,7 @@ def read(text: str, *, volumes: Volumes | None = None) -> Reading:
         nics=nic.read(domain, kind),
         console=console.read(domain),
         agent=agent.read(domain),
+        options=options.read(domain),
         mark=found.mark,
     )
     return Reading(definition=definition, mark_problem=found.problem)

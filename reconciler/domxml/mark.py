@@ -40,6 +40,7 @@ from reconciler.model.mark import (
 from reconciler.model.names import (
     Digest,
     DiskName,
+    FieldName,
     GuestName,
     LibvirtPool,
     MacAddress,
@@ -199,6 +200,8 @@ def _render(mark: Mark, *, namespace: str | None) -> Element:
         )
     for nic in mark.nics:
         add("nic", {"name": nic.name, "mac": nic.mac})
+    for field in mark.fields:
+        add("field", {"name": field})
     if mark.trash is not None:
         trash = {
             "since": _instant(mark.trash.since),
@@ -261,6 +264,7 @@ def _read(root: Element) -> Mark:
         shutdown=_read_shutdown(_one(by_name, "shutdown")),
         disks=tuple(_read_disk(one) for one in by_name.pop("disk", ())),
         nics=tuple(_read_nic(one) for one in by_name.pop("nic", ())),
+        fields=tuple(_read_field(one) for one in by_name.pop("field", ())),
         trash=_read_trash(_one(by_name, "trash")),
         operation=_read_operation(_one(by_name, "operation")),
         tokens=tuple(_read_token(one) for one in by_name.pop("token", ())),
@@ -308,6 +312,12 @@ def _read_nic(said: _Said) -> MarkedNic:
     nic = MarkedNic(name=NicName(said.text("name")), mac=MacAddress(said.text("mac")))
     said.end()
     return nic
+
+
+def _read_field(said: _Said) -> FieldName:
+    field = FieldName(said.text("name"))
+    said.end()
+    return field
 
 
 def _read_trash(said: _Said | None) -> Trash | None:

@@ -11,6 +11,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from reconciler.errors import StalledError
+from reconciler.model.definition import GuestType
+from reconciler.model.names import FieldName
 from reconciler.model.observed import Capabilities
 
 if TYPE_CHECKING:
@@ -37,6 +39,11 @@ _UNPLUG = (
     "taking a vCPU from a running guest needs the guest's consent, and some guests hang at it; "
     "a restart is certain"
 )
+
+_NOT_ON_XEN: Mapping[str, str] = {
+    "rng": "libxl gives guests no random number generator",
+}
+"""By the manifest's name of an option, why no guest on Xen has it."""
 
 TABLE: Mapping[Driver, DriverRow] = {
     Driver.QEMU: DriverRow(
@@ -68,6 +75,11 @@ TABLE: Mapping[Driver, DriverRow] = {
             grow_stopped_volume=True,
             volume_sources=False,
             agent=False,
+            without={
+                (guest_type, FieldName(field)): why
+                for guest_type in GuestType
+                for field, why in _NOT_ON_XEN.items()
+            },
         ),
         because={
             "vcpu_unplug": _UNPLUG,

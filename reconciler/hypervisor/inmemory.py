@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, assert_never
 from reconciler.errors import RefusedError, StalledError, TransientError
 from reconciler.model.definition import VolumeSource
 from reconciler.model.observed import ObservedHost, ObservedWorld, RunState, StateReason
+from reconciler.model.options import NO_OPTIONS
 from reconciler.model.steps import (
     AttachDisk,
     AttachNic,
@@ -37,6 +38,7 @@ from reconciler.model.steps import (
     Step,
 )
 from reconciler.planner.effects import after
+from reconciler.planner.options import impossible_options
 from reconciler.planner.rules import claimed
 
 if TYPE_CHECKING:
@@ -214,6 +216,15 @@ class InMemoryHost:
             message = f"{self._host.name} has not enough memory for {step.guest}"
             raise TransientError(message)
 
+    def _refuse_options(self, wanted: GuestDefinition, stored: GuestDefinition | None) -> None:
+        there = stored.options if stored is not None else NO_OPTIONS
+        capabilities = self._host.capabilities
+        for field, why in impossible_options(
+            wanted.options, wanted.type, capabilities, there=there
+        ):
+            message = f"{wanted.name}: {field}: {why}"
+            raise RefusedError(message)
+
     def _refuse_claim(self, step: DefineGuest, had: Mark | None) -> None:
         """A mark must not claim a volume that was there before it."""
         for pool_name, volume in claimed(step.definition.mark) - claimed(had):
@@ -253,6 +264,7 @@ class InMemoryHost:
         if found != step.replaces:
             message = f"{step.guest} was changed by somebody else since it was last seen"
             raise TransientError(message)
+        self._refuse_options(step.definition, guest.stored if guest is not None else None)
         for other in self._host.guests.values():
             if other.uuid != step.uuid and other.name == step.definition.name:
                 message = f"another domain is named {other.name}"

@@ -14,12 +14,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from reconciler.model import definition, desired, mark, observed, plan, steps
+from reconciler.model import definition, desired, mark, observed, options, plan, steps
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-_MODULES: tuple[ModuleType, ...] = (definition, desired, mark, observed, plan, steps)
+_MODULES: tuple[ModuleType, ...] = (definition, desired, mark, observed, options, plan, steps)
 
 
 class UnreadableError(ValueError):

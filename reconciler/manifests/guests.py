@@ -16,6 +16,7 @@ from reconciler.manifests.drafts import Draft, Flawed
 from reconciler.manifests.intent import intent_of
 from reconciler.manifests.kinds import Guest
 from reconciler.manifests.merge import merge
+from reconciler.manifests.options import mentioned, options
 from reconciler.manifests.parse import Lines
 from reconciler.model.definition import Arch, GuestType
 from reconciler.model.desired import Autostart, DesiredGuest, GuestState, RestartWhen
@@ -37,10 +38,11 @@ def build_guest(
 
     ``guest_class`` is the class that it names, if it is there.
     """
-    own = entry.document.spec
+    own = written = entry.document.spec
     value = entry.document.value
     if guest_class is not None:
-        value = {**value, "spec": merge(own, guest_class.spec)}
+        written = merge(own, guest_class.spec)
+        value = {**value, "spec": written}
     manifest = Guest.model_validate(value)
     spec = manifest.spec
     draft = Draft(
@@ -85,6 +87,8 @@ def build_guest(
         intent=Digest(""),
         origin=entry.origin,
         warnings=tuple(draft.warnings),
+        options=options(draft),
+        mentioned=mentioned(written),
         lines=Lines(entry.file.content, entry.document.index, guest_class),
     )
     return replace(guest, intent=intent_of(guest)), tuple(draft.cautions)

@@ -2,7 +2,7 @@
 
 # Note [What the intent holds]
 The digest is BLAKE2b with 16 bytes, in hexadecimal, of one JSON text: keys sorted, no spaces, only
-ASCII, in UTF-8. The text is an object with these keys, each always there:
+ASCII, in UTF-8. The text is an object. These keys are always there:
 
 ``name uuid pool host type arch state cpus memory boot disks nics console agent shutdown heal
 restart autostart protect labels``
@@ -16,19 +16,27 @@ restart autostart protect labels``
 - ``nics`` sorted by name: [name, network, address, model];
 - ``shutdown`` [seconds, then]; ``heal`` in seconds; ``labels`` an object.
 
+What was added since is there only where it is said, so that the guests that do not use it keep
+their digests, and ``policy.RENDERER`` its number: each optional field that the manifest mentions,
+under its dotted name (``rng``), also at its default, because to mention it is to own it. A value
+with parts is an object, without the parts that are null or empty.
+
 Not in it: where anything is written, comments, order, which part came from a class, the commit.
-Changing this note's content changes every digest; then `policy.RENDERER` must be raised.
+Changing what the first part says changes every digest; then `policy.RENDERER` must be raised.
 """
 
 from __future__ import annotations
 
 import json
+from dataclasses import fields, is_dataclass
+from enum import StrEnum
 from hashlib import blake2b
 from typing import TYPE_CHECKING, assert_never
 
 from reconciler.model.definition import Boot, FirmwareBoot, KernelBoot, LoaderBoot
 from reconciler.model.desired import CdromDisk, DesiredDisk, VolumeDisk
 from reconciler.model.names import Digest
+from reconciler.model.options import FIELDS
 
 if TYPE_CHECKING:
     from reconciler.model.desired import DesiredGuest
@@ -71,7 +79,23 @@ def _wanted(guest: DesiredGuest) -> Json:
         "autostart": guest.autostart,
         "protect": guest.protect,
         "labels": dict(guest.labels),
+        **{name: _option(getattr(guest.options, FIELDS[name])) for name in guest.mentioned},
     }
+
+
+def _option(value: object) -> Json:
+    """The value of an optional field."""
+    match value:
+        case None | bool() | int() | str():
+            return value.value if isinstance(value, StrEnum) else value
+        case tuple():
+            return [_option(one) for one in value]
+        case _ if is_dataclass(value):
+            parts = {part.name: _option(getattr(value, part.name)) for part in fields(value)}
+            return {name: part for name, part in parts.items() if part not in (None, [])}
+        case _:
+            message = f"the intent has no words for {value!r}"
+            raise AssertionError(message)
 
 
 def _boot(boot: Boot) -> Json:

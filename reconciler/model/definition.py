@@ -13,11 +13,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from reconciler.model.options import NO_OPTIONS
+
 if TYPE_CHECKING:
     from uuid import UUID
 
     from reconciler.model.mark import Mark
     from reconciler.model.names import GuestName, LibvirtPool, MacAddress, Target, VolumeName
+    from reconciler.model.options import Options
 
 
 class GuestType(StrEnum):
@@ -235,6 +238,7 @@ class GuestDefinition:
     nics: tuple[Nic, ...] = ()
     console: bool = True
     agent: bool = False
+    options: Options = NO_OPTIONS
     mark: Mark | None = None
 
     def disk(self, target: Target) -> Disk | None:

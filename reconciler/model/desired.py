@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from reconciler.model.options import NO_OPTIONS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from reconciler.model.names import (
         Digest,
         DiskName,
+        FieldName,
         GuestName,
         HostName,
         LibvirtPool,
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
         Target,
         VolumeName,
     )
+    from reconciler.model.options import Options
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,8 +225,9 @@ class DesiredGuest:
     """One guest as its manifest wants it.
 
     ``intent`` is the digest of everything here but what follows it: it changes exactly when what
-    is wanted changes. ``type`` is None for ``auto`` (pvh on Xen, hvm elsewhere). ``host``
-    pins.
+    is wanted changes. ``type`` is None for ``auto`` (pvh on Xen, hvm elsewhere). ``host`` pins.
+    ``mentioned`` are the optional fields that the manifest names, sorted: of ``options`` only
+    those are wanted.
     """
 
     name: GuestName
@@ -245,6 +250,8 @@ class DesiredGuest:
     autostart: Autostart
     protect: bool
     labels: Mapping[str, str]
+    options: Options = NO_OPTIONS
+    mentioned: tuple[FieldName, ...] = ()
     intent: Digest
     origin: Origin
     warnings: tuple[GuestWarning, ...] = ()

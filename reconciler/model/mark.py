@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from reconciler.model.names import (
         Digest,
         DiskName,
+        FieldName,
         GuestName,
         LibvirtPool,
         MacAddress,
@@ -127,8 +128,10 @@ class Mark:
     A mark counts only if ``uuid`` is the domain's own (a copied definition copies the mark) and
     ``owner`` is the repository at hand. ``commit`` is the one at which this guest's intent last
     changed, ``intent`` that intent's digest under ``renderer``, the version of the renderer.
-    ``generation`` is raised at each placement; the highest is home. ``tokens`` are the one-time
-    acts that were done and must not be done again.
+    ``generation`` is raised at each placement; the highest is home. ``fields`` are the optional
+    fields that a manifest of this guest has named and that are not back at their defaults since,
+    sorted; see Note [Owned fields] in ``planner.options``. ``tokens`` are the one-time acts that
+    were done and must not be done again.
     """
 
     owner: UUID
@@ -143,6 +146,7 @@ class Mark:
     shutdown: ShutdownPolicy
     disks: tuple[MarkedDisk, ...] = ()
     nics: tuple[MarkedNic, ...] = ()
+    fields: tuple[FieldName, ...] = ()
     trash: Trash | None = None
     operation: MarkedOperation | None = None
     tokens: tuple[str, ...] = ()

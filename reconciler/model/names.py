@@ -27,6 +27,9 @@ Target = NewType("Target", str)
 MacAddress = NewType("MacAddress", str)
 """Six octets, lower case, colons."""
 
+FieldName = NewType("FieldName", str)
+"""The dotted name of a field of a manifest's ``spec``: ``rng``, ``cpus.pin``."""
+
 Sha = NewType("Sha", str)
 """A commit, as git writes it; ``folder:…`` for a folder that is not committed."""
 

@@ -6,7 +6,7 @@ half answer; an empty list of guests means that the host has said it has none.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from reconciler.model.mark import Mark
     from reconciler.model.names import (
         Digest,
+        FieldName,
         GuestName,
         HostName,
         LibvirtPool,
@@ -117,7 +118,8 @@ class Capabilities:
     """What a host's driver can do; a row of the capability table.
 
     A false entry means that domops does the next best thing (a restart) or refuses with a sentence;
-    the door never tries.
+    the door never tries. ``without`` has that sentence for each option that guests of a type cannot
+    have here.
     """
 
     vcpu_hotplug: bool
@@ -131,6 +133,7 @@ class Capabilities:
     grow_stopped_volume: bool
     volume_sources: bool
     agent: bool
+    without: Mapping[tuple[GuestType, FieldName], str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,12 +24,13 @@ from reconciler.model.definition import (
 )
 from reconciler.model.plan import Label
 from reconciler.planner import words
+from reconciler.planner.options import differing_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from reconciler.model.definition import Boot, Disk, GuestDefinition, Nic
-    from reconciler.model.names import DiskName, MacAddress, NicName, Target
+    from reconciler.model.names import DiskName, FieldName, MacAddress, NicName, Target
     from reconciler.model.observed import Capabilities
 
 _HOTPLUG_BUSES = frozenset({Bus.VIRTIO, Bus.XEN, Bus.SCSI, Bus.USB})
@@ -53,6 +54,7 @@ class Kind(Enum):
     NIC_MODEL = auto()
     CONSOLE = auto()
     AGENT = auto()
+    OPTION = auto()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,10 +71,11 @@ class Difference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owned:
-    """The devices that the manifest owns, by their keys, with their names in the manifest."""
+    """What the manifest owns: devices by key, with their names in it, and optional fields."""
 
     disks: Mapping[Target, DiskName]
     nics: Mapping[MacAddress, NicName]
+    fields: frozenset[FieldName]
 
 
 def differences(
@@ -86,6 +89,7 @@ def differences(
         *_disks(wanted, actual, owned),
         *_nics(wanted, actual, owned),
         *_channels(wanted, actual),
+        *_options(wanted, actual, owned),
     )
 
 
@@ -125,6 +129,7 @@ def cost(
             | Kind.NIC_MODEL
             | Kind.CONSOLE
             | Kind.AGENT
+            | Kind.OPTION
         ):
             return Label.RESTART
         case _:
@@ -275,3 +280,10 @@ def _channels(wanted: GuestDefinition, actual: GuestDefinition) -> Iterator[Diff
             yield Difference(
                 kind=kind, field=field, before="on" if old else "off", after="on" if new else "off"
             )
+
+
+def _options(
+    wanted: GuestDefinition, actual: GuestDefinition, owned: Owned
+) -> Iterator[Difference]:
+    for field, before, after in differing_options(wanted.options, actual.options, owned.fields):
+        yield Difference(kind=Kind.OPTION, field=field, before=before, after=after)

@@ -20,6 +20,7 @@ from reconciler.model.definition import (
 )
 from reconciler.model.desired import CdromDisk
 from reconciler.model.mark import Mark, MarkedDisk, MarkedNic, Phase
+from reconciler.model.options import NO_OPTIONS
 from reconciler.model.plan import Change, Reason
 from reconciler.model.policy import RENDERER
 from reconciler.planner.differences import Owned
@@ -34,6 +35,12 @@ from reconciler.planner.disks import (
     owned_disks,
     refusal_of,
 )
+from reconciler.planner.options import (
+    choose_options,
+    impossible_options,
+    options_back,
+    ownership,
+)
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -43,6 +50,7 @@ if TYPE_CHECKING:
     from reconciler.model.memory import Memory
     from reconciler.model.names import Target
     from reconciler.model.observed import ObservedHost
+    from reconciler.planner.options import Ownership
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,11 +124,14 @@ def wanted(
         if here and not full
     )
     nics = [_nic(nic, host, desired) for nic in guest.nics]
-    mark = _mark(guest, desired, existing, entries, generation, unfilled=bool(unfilled))
+    owner = _owner(guest, host, type_, existing, refusals)
+    blocked = blocked or (creating and bool(owner.refused))
+    mark = _mark(guest, desired, existing, entries, owner, generation, unfilled=bool(unfilled))
     before = existing.mark if existing else mark  # what was let go is still ours to take away
     owned = Owned(
         disks=owned_disks((*before.disks, *entries), existing),
         nics={entry.mac: entry.name for entry in (*before.nics, *mark.nics)},
+        fields=owner.owned,
     )
     definition = GuestDefinition(
         name=existing.stored.name if existing else guest.name,
@@ -136,6 +147,9 @@ def wanted(
         # libxl gives a console to every PV and PVH guest, asked for or not.
         console=guest.console or type_ in (GuestType.PV, GuestType.PVH),
         agent=guest.agent,
+        options=choose_options(
+            owner, guest.options, existing.stored.options if existing else NO_OPTIONS
+        ),
         mark=mark,
     )
     return Wanted(
@@ -182,6 +196,22 @@ def _type(
     return stored.type
 
 
+def _owner(
+    guest: DesiredGuest,
+    host: ObservedHost,
+    type_: GuestType,
+    existing: Existing | None,
+    refusals: list[Change],
+) -> Ownership:
+    """Whose the optional fields are; what the host cannot do is refused and stays as it is."""
+    refused = dict(impossible_options(guest.options, type_, host.capabilities))
+    refusals.extend(
+        refusal_of(guest, field, "", "", Reason.NOT_SUPPORTED, why)
+        for field, why in refused.items()
+    )
+    return ownership(guest, existing.mark if existing else None, refused)
+
+
 def _nic(nic: DesiredNic, host: ObservedHost, desired: DesiredWorld) -> Nic:
     network = desired.networks[nic.network]
     name = network.hosts.get(host.name)
@@ -207,6 +237,7 @@ def _mark(
     desired: DesiredWorld,
     existing: Existing | None,
     disks: list[MarkedDisk],
+    owner: Ownership,
     generation: int,
     *,
     unfilled: bool,
@@ -225,9 +256,11 @@ def _mark(
             renderer=RENDERER,
             shutdown=guest.shutdown,
         )
+        fields = owner.names(back=())
     else:
         old = existing.mark
         live = existing.guest.live
+        fields = owner.names(back=options_back(existing.stored, live))
         for entry in old.nics:  # a NIC that is let go is ours until it is unplugged
             if entry.mac not in nics and live is not None and live.nic(entry.mac) is not None:
                 nics[entry.mac] = entry
@@ -241,6 +274,7 @@ def _mark(
         shutdown=guest.shutdown,
         disks=tuple(disks),
         nics=tuple(nics[mac] for mac in sorted(nics)),
+        fields=fields,
         trash=None,
     )
 

@@ -47,6 +47,7 @@ from reconciler.model.mark import (
 from reconciler.model.names import (
     Digest,
     DiskName,
+    FieldName,
     GuestName,
     LibvirtPool,
     MacAddress,
@@ -56,6 +57,7 @@ from reconciler.model.names import (
     Target,
     VolumeName,
 )
+from reconciler.model.options import Options
 
 PATHS: Mapping[tuple[LibvirtPool, VolumeName], str] = {
     (
@@ -248,6 +250,11 @@ DEFINITIONS: Mapping[str, GuestDefinition] = {
             ),
             nics=(_bridge(1, "br120", "virtio"), _network(2, "default", "e1000")),
             mark=_TRASHED,
+        ),
+        "kvm-options": replace(
+            _KVM,
+            options=Options(rng=True),
+            mark=replace(MARK, fields=(FieldName("rng"),)),
         ),
         "qemu-kernel": replace(
             _KVM,

@@ -25,6 +25,7 @@ from reconciler.domxml import (
 from reconciler.errors import DomopsError, RefusedError, StalledError
 from reconciler.model import definition as definition_module
 from reconciler.model import mark as mark_module
+from reconciler.model import options as options_module
 from reconciler.model.definition import GuestDefinition
 from reconciler.model.mark import Mark
 from reconciler.model.names import GuestName
@@ -256,7 +257,7 @@ def test_every_field_and_word_of_the_model_is_drawn() -> None:
 
     draw()
     # What can be read and kept but that domops never makes, and the one path of a block device.
-    assert set(exercised.never(definition_module, mark_module)) == {
+    assert set(exercised.never(definition_module, mark_module, options_module)) == {
         "BlockSource.path",
         "Loader.PVGRUB",
         "LoaderBoot.loader",

@@ -38,6 +38,7 @@ from reconciler.model.definition import (
 )
 from reconciler.model.mark import Mark
 from reconciler.model.names import GuestName, LibvirtPool, MacAddress, Target, VolumeName
+from reconciler.model.options import Options
 from tests.strategies.marks import (
     MACS,
     NAMES,
@@ -133,6 +134,13 @@ def nics() -> st.SearchStrategy[Nic]:
     )
 
 
+@cache
+def options(domain_type: DomainType) -> st.SearchStrategy[Options]:
+    """What a guest may have beyond what every guest has."""
+    on_xen = domain_type is DomainType.XEN
+    return st.builds(Options, rng=st.just(value=False) if on_xen else st.booleans())
+
+
 _parts = st.tuples(st.integers(1, 4), st.integers(1, 4)).map(sorted)
 _vcpus = _parts.map(lambda part: Vcpus(count=part[0], maximum=part[1]))
 _memories = _parts.map(lambda part: Memory(size_kib=part[0] << 16, maximum_kib=part[1] << 16))
@@ -162,6 +170,7 @@ def definitions(
         nics=draw(_nic_lists),
         console=draw(st.booleans()),
         agent=domain_type is not DomainType.XEN and draw(st.booleans()),
+        options=draw(options(domain_type)),
         mark=draw(marks() if mark is None else mark),
     )
     return canonical(drawn)

@@ -20,7 +20,7 @@ _DEVICES = (
     '<interface type="bridge"><source bridge="br7"/></interface>',
     '<channel type="spicevmc"><target type="virtio" name="com.redhat.spice.0"/></channel>',
     '<serial type="tcp"><source mode="bind" host="127.0.0.1"/><target port="1"/></serial>',
-    '<rng model="virtio"><backend model="random">/dev/urandom</backend></rng>',
+    '<shmem name="shared"><model type="ivshmem-plain"/><size unit="M">4</size></shmem>',
 )
 _ELSEWHERE = (
     '<title>the "old" list server</title>',

@@ -21,6 +21,7 @@ from reconciler.model.mark import (
 from reconciler.model.names import (
     Digest,
     DiskName,
+    FieldName,
     GuestName,
     LibvirtPool,
     MacAddress,
@@ -116,6 +117,9 @@ def marks() -> st.SearchStrategy[Mark]:
             ),
             max_size=2,
         ).map(tuple),
+        fields=st.lists(
+            st.sampled_from(("cpus.pin", "rng")).map(FieldName), max_size=2, unique=True
+        ).map(lambda names: tuple(sorted(names))),
         trash=st.none() | trash,
         operation=st.none() | operation,
         tokens=st.lists(words, max_size=2).map(tuple),

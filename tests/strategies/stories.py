@@ -28,9 +28,10 @@ from reconciler.model.desired import (
 from reconciler.model.mark import ShutdownPolicy, ThenWhat
 from reconciler.model.memory import DepartedHost
 from reconciler.model.memory import Memory as Remembered
-from reconciler.model.names import GuestName, HostName
+from reconciler.model.names import FieldName, GuestName, HostName
 from reconciler.model.observed import ObservedGuest, ObservedHost, RunState, StateReason
 from reconciler.model.operation import Operation
+from reconciler.model.options import Options
 from reconciler.planner.effects import digest_of, remembered, with_disk, with_nic
 from tests.strategies.worlds import (
     ABLE,
@@ -53,6 +54,8 @@ from tests.strategies.worlds import (
     their_nic,
     volume_disk,
 )
+
+RNG = FieldName("rng")
 
 Event = Callable[[Story], None]
 
@@ -104,6 +107,14 @@ _DISKS = tuple(
     )
 )
 
+_OPTIONS = st.sampled_from(
+    (
+        {},
+        {},
+        {"mentioned": (RNG,), "options": Options(rng=True)},
+        {"mentioned": (RNG,), "options": Options()},
+    )
+)
 _MACHINE = st.integers(0, len(_MACHINES) - 1)
 _CONDUCT = st.integers(0, len(_CONDUCTS) - 1)
 _DISK = st.integers(0, len(_DISKS) - 1)
@@ -116,6 +127,7 @@ def guests(draw: st.DrawFn, name: GuestName) -> DesiredGuest:
     fields: dict[str, object] = {
         **_MACHINES[draw(_MACHINE)],
         **_CONDUCTS[draw(_CONDUCT)],
+        **draw(_OPTIONS),
     }
     cards = draw(_CARDS)
     return guest(
@@ -301,6 +313,14 @@ def given_devices(story: Story, found: ObservedGuest) -> None:
     story.stage(found.name, stored=stored, live=live, stored_digest=digest_of(stored))
 
 
+def given_options(story: Story, found: ObservedGuest) -> None:
+    """Somebody gives it a device that its manifest may mention or not, or takes it away."""
+    if found.stored is None:
+        return
+    stored = replace(found.stored, options=Options(rng=not found.stored.options.rng))
+    story.stage(found.name, stored=stored, stored_digest=digest_of(stored))
+
+
 def paused(story: Story, found: ObservedGuest) -> None:
     """Somebody pauses it, or resumes it."""
     if found.state is RunState.RUNNING:
@@ -351,6 +371,7 @@ HAPPENINGS = (
     ),
     ballooned,
     given_devices,
+    given_options,
     paused,
     deafened,
     copied,

@@ -253,6 +253,11 @@ class GuestDefaults(Closed):
     bootstrap: Annotated[bool | None, NotBuilt("pin the guest with spec.host")] = Field(
         None, description="Marks guests that domops itself needs."
     )
+    rng: bool | None = Field(
+        None,
+        description="Whether the guest is given random numbers of the host (KVM).",
+        examples=[True],
+    )
     graphics: Annotated[GraphicsSpec | None, NotBuilt("use the text console")] = Field(
         None, description="A screen; none when absent."
     )

@@ -8,14 +8,22 @@ import pytest
 
 from reconciler.errors import StalledError
 from reconciler.hypervisor.capabilities import TABLE, Driver, driver_called
+from reconciler.model.options import FIELDS
 
 
 @pytest.mark.parametrize("driver", list(Driver))
 def test_every_denial_has_a_reason_and_no_reason_is_without_a_denial(driver: Driver) -> None:
     row = TABLE[driver]
-    denied = {name for name, able in asdict(row.capabilities).items() if not able}
+    denied = {name for name, able in asdict(row.capabilities).items() if able is False}
     assert denied == row.because.keys()
     assert all(row.because.values())
+    assert all(row.capabilities.without.values())
+
+
+def test_what_no_guest_can_have_is_called_as_in_the_manifest() -> None:
+    """A row that denies a field that is called otherwise would deny nothing."""
+    named = {field for row in TABLE.values() for _, field in row.capabilities.without}
+    assert named <= FIELDS.keys()
 
 
 def test_a_driver_that_domops_does_not_know_is_left_alone() -> None:

@@ -36,6 +36,7 @@ from reconciler.model.mark import ShutdownPolicy, ThenWhat
 from reconciler.model.names import (
     Digest,
     DiskName,
+    FieldName,
     GuestName,
     HostName,
     MacAddress,
@@ -46,6 +47,7 @@ from reconciler.model.names import (
     Target,
     VolumeName,
 )
+from reconciler.model.options import Options
 
 ROOT = VolumeDisk(
     name=DiskName("root"),
@@ -57,6 +59,7 @@ ROOT = VolumeDisk(
     image=None,
 )
 DRIVE = CdromDisk(name=DiskName("cd"), target=None, storage=None, volume=None)
+RNG = FieldName("rng")
 NIC = DesiredNic(
     name=NicName("eth0"),
     network=NetworkName("servers"),
@@ -157,6 +160,8 @@ OTHERS: dict[str, tuple[DesiredGuest, ...]] = {
     "autostart": (replace(GUEST, autostart=Autostart.ON),),
     "protect": (replace(GUEST, protect=True),),
     "labels": (replace(GUEST, labels={}), replace(GUEST, labels={"service": "web"})),
+    "mentioned": (replace(GUEST, mentioned=(RNG,)),),
+    "options": (replace(GUEST, mentioned=(RNG,), options=Options(rng=True)),),
 }
 NOT_WANTED = {"intent", "origin", "lines", "warnings"}
 
@@ -181,6 +186,11 @@ def test_what_is_not_wanted_changes_nothing() -> None:
         disks=(DRIVE, ROOT),
     )
     assert intent_of(elsewhere) == intent_of(GUEST)
+
+
+def test_options_that_no_manifest_mentions_are_not_wanted() -> None:
+    """So a guest that does without keeps the digest it has always had."""
+    assert intent_of(replace(GUEST, options=Options(rng=True))) == intent_of(GUEST)
 
 
 def test_the_intent_is_that_of_the_first_release() -> None:

@@ -1,0 +1,141 @@
+"""Optional fields: whose they are, what they shall be, and what of them differs.
+
+# Note [Owned fields]
+What a manifest does not mention inside a guest is kept as it is (promise 4), and a revert takes a
+change back. Together they need a memory: a field that the manifest no longer mentions must be taken
+out if an earlier manifest put it there, and left alone if nobody of ours ever spoke of it. The mark
+is that memory, ``Mark.fields``. An optional field of a guest is therefore one of three:
+
+- *mentioned* by the manifest: it shall be as the manifest says, and its name stands in the mark;
+- *let go*: the mark has its name, the manifest has not. It goes back to its default, that of a new
+  guest whose manifest is silent about it. The name stays in the mark until both definitions, the
+  stored and the running one, are seen at that default: then the revert is complete;
+- *not ours*: in neither. It is never compared and never written, and what the stored definition
+  holds is carried over into the wanted one.
+
+To mention a field is to take it over: what stood there before was not ours and is not remembered.
+A name in the mark that this version does not know belongs to another version and stays.
+
+To add an option: an attribute and its name in ``model.options``; the field in the manifest's model
+and a line in ``manifests.options``; a reader and a writer in ``domxml.options``; what a driver
+cannot do in ``without`` of its row of ``hypervisor.capabilities``. It then costs a restart, unless
+``differences.cost`` has a step for it. An optional field that is not an option (one of a disk, say)
+asks ``Ownership`` by a name of its own, as ``disks[root].cache``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeVar
+
+from reconciler.model.options import FIELDS, NO_OPTIONS, Options
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from reconciler.model.definition import GuestDefinition, GuestType
+    from reconciler.model.desired import DesiredGuest
+    from reconciler.model.mark import Mark
+    from reconciler.model.names import FieldName
+    from reconciler.model.observed import Capabilities
+
+    Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ownership:
+    """Whose the optional fields of one guest are; see Note [Owned fields].
+
+    ``refused`` are those that the host cannot do as the manifest says: they stay as they are.
+    """
+
+    mentioned: frozenset[FieldName]
+    marked: frozenset[FieldName]
+    refused: frozenset[FieldName] = frozenset()
+
+    @property
+    def owned(self) -> frozenset[FieldName]:
+        """The fields that are compared and written at all."""
+        return (self.mentioned | self.marked) - self.refused
+
+    def choose(self, field: FieldName, *, said: Value, default: Value, stored: Value) -> Value:
+        """What the field shall be in the stored definition."""
+        if field not in self.owned:
+            return stored
+        return said if field in self.mentioned else default
+
+    def names(self, *, back: Collection[FieldName]) -> tuple[FieldName, ...]:
+        """The names for the mark; ``back`` are the fields seen at their defaults everywhere."""
+        let_go = {field for field in self.marked if field not in back}
+        return tuple(sorted((self.mentioned - self.refused) | let_go))
+
+
+def ownership(guest: DesiredGuest, mark: Mark | None, refused: Collection[FieldName]) -> Ownership:
+    """Whose the fields of ``guest`` are, by its manifest and by the mark that is there."""
+    return Ownership(
+        mentioned=frozenset(guest.mentioned),
+        marked=frozenset(mark.fields if mark is not None else ()),
+        refused=frozenset(refused),
+    )
+
+
+def choose_options(owner: Ownership, said: Options, stored: Options) -> Options:
+    """The options that the stored definition shall have."""
+    chosen = {
+        attribute: owner.choose(
+            field,
+            said=getattr(said, attribute),
+            default=getattr(NO_OPTIONS, attribute),
+            stored=getattr(stored, attribute),
+        )
+        for field, attribute in FIELDS.items()
+    }
+    return replace(stored, **chosen)
+
+
+def options_back(*definitions: GuestDefinition | None) -> frozenset[FieldName]:
+    """The options that are at their defaults in each of ``definitions`` that there is."""
+    return frozenset(
+        field
+        for field, attribute in FIELDS.items()
+        if all(
+            getattr(one.options, attribute) == getattr(NO_OPTIONS, attribute)
+            for one in definitions
+            if one is not None
+        )
+    )
+
+
+def differing_options(
+    wanted: Options, actual: Options, owned: Collection[FieldName]
+) -> Iterator[tuple[FieldName, str, str]]:
+    """Every owned option in which ``actual`` is not as ``wanted``: before and after, in words."""
+    for field, attribute in FIELDS.items():
+        before, after = getattr(actual, attribute), getattr(wanted, attribute)
+        if field in owned and before != after:
+            yield field, _words(before), _words(after)
+
+
+def impossible_options(
+    wanted: Options, type_: GuestType, capabilities: Capabilities, *, there: Options = NO_OPTIONS
+) -> Iterator[tuple[FieldName, str]]:
+    """The options that no guest of ``type_`` can be given on a host, each with the reason.
+
+    Somebody's option that is ``there`` already may stay.
+    """
+    for field, attribute in FIELDS.items():
+        why = capabilities.without.get((type_, field))
+        kept = (getattr(NO_OPTIONS, attribute), getattr(there, attribute))
+        if why is not None and getattr(wanted, attribute) not in kept:
+            yield field, why
+
+
+def _words(value: object) -> str:
+    """A value as a plan shows it."""
+    match value:
+        case None | False | ():
+            return "none"
+        case True:
+            return "yes"
+        case _:
+            return str(value)
