@@ -22,6 +22,7 @@ from reconciler.hypervisor.libvirthost import LibvirtHost
 from reconciler.journal.journal import Journal
 from reconciler.journal.records import Approval
 from reconciler.model.policy import Policy
+from reconciler.recording.sight import Latest, Sight
 from reconciler.recording.status import STATUS_FILE, write_status
 from reconciler.source.folder import FolderSource
 from reconciler.source.gitrepository import open_repository
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from reconciler.controller.results import PassResult
     from reconciler.hypervisor.port import Host
     from reconciler.model.desired import DesiredHost
-    from reconciler.model.names import PlanId
+    from reconciler.model.names import HostName, PlanId
     from reconciler.settings import Settings
     from reconciler.source.port import Source
 
@@ -67,6 +68,24 @@ class Opened:
     journal: Journal
     source: Source
     clock: Clock
+    latest: Latest
+    doors: Doors
+
+
+class Doors:
+    """The doors to the hosts as they were opened, by name: the newest of each."""
+
+    def __init__(self) -> None:
+        self._doors: dict[HostName, Host] = {}
+
+    def put(self, door: Host) -> Host:
+        """Keep ``door`` in the place of an older one to the same host."""
+        self._doors[door.name] = door
+        return door
+
+    def writes(self) -> dict[HostName, int]:
+        """How many writing calls were made through each."""
+        return {name: door.writes for name, door in self._doors.copy().items()}
 
 
 def open_source(
@@ -126,8 +145,9 @@ def open_controller(
         stack.callback(journal.close)
         source = open_source(settings, from_folder=from_folder, revision=revision)
         wakeups = WakeUps()
+        latest, doors = Latest(clock()), Doors()
         observer = Observer(
-            host_for=lambda host: make_host(host, clock),
+            host_for=lambda host: doors.put(make_host(host, clock)),
             clock=clock,
             wake=wakeups.put,
             waits=Waits(patience_s=settings.patience_s, deadline_s=settings.answer_s),
@@ -161,11 +181,20 @@ def open_controller(
             rooms,
             clock=clock,
             policy=policy or Policy(),
-            record=_recorder(settings.state_dir / STATUS_FILE) if writing else _record_nothing,
+            record=_recorder(settings.state_dir / STATUS_FILE, latest)
+            if writing
+            else _record_nothing,
             poll_s=settings.poll_s,
         )
         stack.callback(controller.close, grace_s=settings.grace_s)
-        yield Opened(controller=controller, journal=journal, source=source, clock=clock)
+        yield Opened(
+            controller=controller,
+            journal=journal,
+            source=source,
+            clock=clock,
+            latest=latest,
+            doors=doors,
+        )
 
 
 def libvirt_host(host: DesiredHost, clock: Callable[[], datetime]) -> Host:
@@ -189,8 +218,9 @@ def approve(settings: Settings, plan_id: PlanId, *, who: str) -> None:
         journal.close()
 
 
-def _recorder(path: Path) -> Callable[[PassResult], None]:
+def _recorder(path: Path, latest: Latest) -> Callable[[PassResult], None]:
     def record(result: PassResult) -> None:
+        latest.put(_sight(result))
         # Recording may fall silent, but never fail a pass.
         with contextlib.suppress(OSError, DomopsError):
             write_status(
@@ -204,6 +234,23 @@ def _recorder(path: Path) -> Callable[[PassResult], None]:
             )
 
     return record
+
+
+def _sight(result: PassResult) -> Sight:
+    """The pass as those who show it are given it: they stand below the controller."""
+    standing = result.standing
+    return Sight(
+        now=result.now,
+        took_s=result.took_s,
+        world=result.world,
+        observed=result.observed,
+        plan=result.plan,
+        operations=result.operations,
+        last_complete=result.look.memory.last_complete if result.look else {},
+        head_refused=standing is not None and bool(standing.problems),
+        source_failing=standing is None or standing.trouble is not None,
+        problems=result.problems,
+    )
 
 
 def _record_nothing(_result: PassResult) -> None:

@@ -11,6 +11,7 @@ import os
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -104,6 +105,21 @@ class Settings(BaseModel):
         "loaded. None by default: a manifest must not be able to name any file of a host.",
     )
 
+    listen: str | None = Field(
+        None,
+        description="Where `domops run` serves metrics and health, as ADDRESS:PORT; "
+        "`127.0.0.1:9177` is a good choice. None by default: no door is opened that nobody asked "
+        "for. There is neither encryption nor a password, so anything but loopback belongs behind "
+        "a proxy or a firewall.",
+    )
+
+    @field_validator("listen")
+    @classmethod
+    def _address(cls, listen: str | None) -> str | None:
+        if listen is not None:
+            listen_address(listen)
+        return listen
+
     @field_validator("kernel_prefixes")
     @classmethod
     def _absolute(cls, prefixes: tuple[str, ...]) -> tuple[str, ...]:
@@ -111,6 +127,23 @@ class Settings(BaseModel):
             if not prefix.startswith("/") or ".." in prefix.split("/"):
                 raise ValueError(f'"{prefix}" is no absolute folder')
         return prefixes
+
+
+def listen_address(text: str) -> tuple[str, int]:
+    """The address and the port of ``ADDRESS:PORT``; an IPv6 address stands in brackets.
+
+    Raises:
+        ValueError: it is no such thing.
+
+    """
+    parts = urlsplit(f"//{text}")
+    try:
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+    if host is None or port is None or parts.netloc != text or "@" in text:
+        raise ValueError(f'"{text}" is not ADDRESS:PORT, as 127.0.0.1:9177 or [::1]:9177')
+    return host, port
 
 
 def load_settings(

@@ -14,6 +14,7 @@ from reconciler.errors import StalledError
 from reconciler.planner import plan, preview
 from reconciler.recording.log import event_log
 from reconciler.settings import Settings, load_settings
+from reconciler.web.serving import shown
 
 if TYPE_CHECKING:
     import threading
@@ -89,7 +90,14 @@ class Opening:
 
     def run(self, stop: threading.Event) -> None:
         """Keep the hosts as the commits want them until ``stop`` is set."""
-        self._opened.controller.run(stop, event_log())
+        log = event_log()
+        with shown(self._opened, self._settings) as showing:
+
+            def tell(event: Event) -> None:
+                log(event)
+                showing.tell(event)
+
+            self._opened.controller.run(stop, tell)
 
     def close(self) -> None:
         """Let go of everything."""

@@ -1,4 +1,4 @@
-"""The generated pages of the reference: commands, exit codes, reasons, events, settings.
+"""The generated pages of the reference: commands, exit codes, reasons, events, settings, metrics.
 
 Each is made from what the code says about itself, so that none can fall behind it.
 """
@@ -19,10 +19,13 @@ from reconciler.cli.exits import MEANINGS as EXIT_CODES
 from reconciler.cli.locating import LOCATING
 from reconciler.cli.reasons import MEANINGS as REASONS
 from reconciler.recording.log import MEANINGS as EVENTS
+from reconciler.recording.metrics import families as metrics
 from reconciler.settings import ENVIRONMENT_PREFIX, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from reconciler.recording.metrics.text import Family
 
 
 def pages() -> dict[str, str]:
@@ -33,6 +36,7 @@ def pages() -> dict[str, str]:
         "reasons.md": _reasons(),
         "events.md": _events(),
         "settings.md": _settings(),
+        "metrics.md": _metrics(),
     }
 
 
@@ -146,6 +150,34 @@ def _events() -> str:
     )
 
 
+def _metrics() -> str:
+    """Every metric that is ever given."""
+    return _page(
+        "Metrics",
+        "What `domops run` gives to Prometheus where the setting [listen](settings.md) is set. A",
+        "series is there as long as what it is about; what is not known has none.",
+        "",
+        "## /metrics",
+        "",
+        *_families(metrics.OF_PASSES + metrics.OF_INSTRUMENTS),
+        "",
+        "Besides these there are `process_*`: memory, processor time and open files of domops.",
+    )
+
+
+def _families(families: tuple[Family, ...]) -> list[str]:
+    rows = (
+        (
+            f"`{one.name}`",
+            one.kind.value,
+            ", ".join(f"`{label}`" for label in one.labels),
+            one.means,
+        )
+        for one in families
+    )
+    return _table(("metric", "type", "labels", "meaning"), rows)
+
+
 def _settings() -> str:
     """Every setting of the controller, with its default and its reason."""
     lines = [
@@ -174,6 +206,7 @@ def _settings() -> str:
         'repository = "https://git.example.org/centre/guests.git"',
         'ref = "main"',
         'kernel_prefixes = ["/boot/guest"]',
+        'listen = "127.0.0.1:9177"',
         "```",
     ]
     return _page("Settings", *lines)

@@ -86,13 +86,17 @@ class Controller:
             with _kept(problems):
                 rooms.teller.standing(standing, now)
             problems = problems or ["there is no commit yet"]
-            return PassResult(now=now, look=None, plan=None, problems=tuple(problems))
+            return PassResult(
+                now=now, look=None, plan=None, problems=tuple(problems), standing=standing
+            )
         try:
             return self._look_at(world, standing, problems, enforce=enforce)
         except DomopsError as error:
             # The journal could not even be read: what may be believed is not known.
             problems.append(str(error))
-            return PassResult(now=now, look=None, plan=None, problems=tuple(problems))
+            return PassResult(
+                now=now, look=None, plan=None, problems=tuple(problems), standing=standing
+            )
 
     def _look_at(
         self, world: DesiredWorld, standing: Standing, problems: list[str], *, enforce: bool
@@ -146,10 +150,12 @@ class Controller:
         permits: Callable[[PlannedStep], bool] | None = None,
     ) -> PassResult:
         """Observe, plan and start; ``permits`` may leave steps unbegun. Waits for no step."""
+        began = self._clock()
         look = self.look(enforce=enforce)
         if isinstance(look, PassResult):
-            self._record(look)
-            return look
+            result = replace(look, took_s=(self._clock() - began).total_seconds())
+            self._record(result)
+            return result
         planned = plan(
             look.world,
             look.observed,
@@ -174,6 +180,8 @@ class Controller:
             started=started,
             operations=self._rooms.executor.operations(),
             problems=tuple(problems),
+            standing=look.standing,
+            took_s=(self._clock() - began).total_seconds(),
         )
         self._record(result)
         return result

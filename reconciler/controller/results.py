@@ -41,7 +41,7 @@ class PassResult:
     """One pass: ``look`` and ``plan`` are None where there is no good commit to plan for.
 
     ``started`` are the steps that began; the rest of the plan's steps are left for the next pass.
-    ``operations`` are those under way when the pass ended.
+    ``operations`` are those under way when the pass ended; ``took_s`` is how long it took.
     """
 
     now: datetime
@@ -50,6 +50,8 @@ class PassResult:
     started: tuple[PlannedStep, ...] = ()
     operations: tuple[Operation, ...] = ()
     problems: tuple[str, ...] = ()
+    standing: Standing | None = None
+    took_s: float = 0
 
     @property
     def world(self) -> DesiredWorld | None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -45,7 +45,10 @@ CREATE TABLE events (
     host TEXT,
     commit_sha TEXT,
     place TEXT,
-    text TEXT NOT NULL
+    text TEXT NOT NULL,
+    step TEXT,
+    outcome TEXT,
+    took_s REAL
 );
 CREATE INDEX events_guest ON events (guest, id);
 CREATE TABLE guests (name TEXT PRIMARY KEY, first_seen TEXT) WITHOUT ROWID;
@@ -71,6 +74,15 @@ CREATE TABLE approvals (
     plan_id TEXT PRIMARY KEY, who TEXT NOT NULL, at TEXT NOT NULL
 ) WITHOUT ROWID;
 """
+
+_UPGRADES = {
+    1: """
+ALTER TABLE events ADD COLUMN step TEXT;
+ALTER TABLE events ADD COLUMN outcome TEXT;
+ALTER TABLE events ADD COLUMN took_s REAL;
+""",
+}
+"""What turns the form of that number into the next one; the history is kept."""
 
 _BUSY_S = 5.0
 """How long a write waits for ``domops approve``, the only other writer, to finish its one row."""
@@ -140,9 +152,10 @@ class Database:
             # read-only open finds; without a log beside it, the file alone is the whole journal.
             mode = "ro" if path.with_name(path.name + "-wal").exists() else "ro&immutable=1"
             with contextlib.closing(_connect(f"file:{_quoted(path)}?mode={mode}", uri=True)) as own:
-                if _version(own) != SCHEMA_VERSION:
+                if not 0 < _version(own) <= SCHEMA_VERSION:
                     return None
                 own.backup(copy)
+            _upgrade(copy)
         except (OSError, sqlite3.Error):
             return None
         return cls(copy, shown=str(path))
@@ -226,6 +239,7 @@ def _open_sound(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = FULL")
         if version == 0:
             _lay_out(connection)
+        _upgrade(connection)
     except BaseException:
         connection.close()
         raise
@@ -251,6 +265,14 @@ def _version(connection: sqlite3.Connection) -> int:
 
 def _lay_out(connection: sqlite3.Connection) -> None:
     connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+
+
+def _upgrade(connection: sqlite3.Connection) -> None:
+    """Bring the form of an older domops up to ours, one form after the other."""
+    for version in range(_version(connection), SCHEMA_VERSION):
+        connection.executescript(
+            f"BEGIN; {_UPGRADES[version]} PRAGMA user_version = {version + 1}; COMMIT;"
+        )
 
 
 def _move_aside(path: Path, aside: str) -> Path:

@@ -15,6 +15,7 @@ from reconciler.journal.codec import encode
 from reconciler.journal.database import Database
 from reconciler.journal.records import Approval, Event, EventKind, Intent, KnownHost, Outcome
 from reconciler.journal.rows import (
+    EVENT_COLUMNS,
     PRUNE_EVERY,
     event_from,
     event_of,
@@ -134,7 +135,8 @@ class Journal:
         """Write down how a step ended; ending one that has ended changes nothing."""
         with self._database.writing() as connection:
             row = connection.execute(
-                "SELECT guest, host, kind, planned FROM intents WHERE id = ? AND ended IS NULL",
+                "SELECT guest, host, kind, planned, began FROM intents"
+                " WHERE id = ? AND ended IS NULL",
                 (intent,),
             ).fetchone()
             if row is None:
@@ -154,6 +156,9 @@ class Journal:
                 host=HostName(row[1]),
                 commit=planned.commit if planned else None,
                 where=where_of(planned) if planned else None,
+                step=row[2],
+                outcome=outcome,
+                took_s=(at - datetime.fromisoformat(row[4])).total_seconds(),
             )
             insert_event(connection, event)
             if intent % PRUNE_EVERY == 0:
@@ -198,7 +203,7 @@ class Journal:
         """As ``events``, each with its number: the last one is the next call's ``after``."""
         with self._database.reading() as connection:
             rows = connection.execute(
-                "SELECT id, at, kind, text, guest, host, commit_sha, place FROM events"
+                f"SELECT id, {EVENT_COLUMNS} FROM events"  # noqa: S608 - names of columns, ours
                 " WHERE id > ? AND (? IS NULL OR guest = ?) ORDER BY id DESC LIMIT ?",
                 (after, guest, guest, limit),
             ).fetchall()

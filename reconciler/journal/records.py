@@ -61,7 +61,8 @@ class EventKind(StrEnum):
 class Event:
     """One thing that happened, with its reason as far as it has one.
 
-    ``where`` is ``path:line`` of the manifest; ``commit`` the one that asked for it.
+    ``where`` is ``path:line`` of the manifest; ``commit`` the one that asked for it. ``step`` is
+    the kind of the step that begins or ends; ``outcome`` and ``took_s`` say how it ended.
     """
 
     at: datetime
@@ -71,6 +72,9 @@ class Event:
     host: HostName | None = None
     commit: Sha | None = None
     where: str | None = None
+    step: str | None = None
+    outcome: Outcome | None = None
+    took_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

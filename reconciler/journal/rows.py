@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, cast
 
 from reconciler.journal.codec import UnreadableError, decode
-from reconciler.journal.records import Event, EventKind
+from reconciler.journal.records import Event, EventKind, Outcome
 from reconciler.model.names import GuestName, HostName, Sha
 from reconciler.model.plan import PlannedStep
 
@@ -70,14 +70,16 @@ def event_of(planned: PlannedStep, kind: EventKind, text: str, at: datetime) -> 
         host=planned.step.host,
         commit=planned.commit,
         where=where_of(planned),
+        step=type(planned.step).__name__,
     )
 
 
 def insert_event(connection: sqlite3.Connection, event: Event) -> None:
     """Add an event, and let go of those that are too old."""
     cursor = connection.execute(
-        "INSERT INTO events (at, kind, guest, host, commit_sha, place, text)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO events"
+        " (at, kind, guest, host, commit_sha, place, text, step, outcome, took_s)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             written(event.at),
             event.kind,
@@ -86,6 +88,9 @@ def insert_event(connection: sqlite3.Connection, event: Event) -> None:
             event.commit,
             event.where,
             event.text,
+            event.step,
+            event.outcome,
+            event.took_s,
         ),
     )
     number = int(cursor.lastrowid or 0)
@@ -100,10 +105,15 @@ def prune(connection: sqlite3.Connection, newest: int) -> None:
     )
 
 
+EVENT_COLUMNS = "at, kind, text, guest, host, commit_sha, place, step, outcome, took_s"
+
+
 def event_from(row: tuple[object, ...]) -> Event:
-    """Parse a row of the events."""
-    at, kind, text, guest, host, commit, where = cast(
-        "tuple[str, str, str, str | None, str | None, str | None, str | None]", row
+    """Parse a row of ``EVENT_COLUMNS``."""
+    at, kind, text, guest, host, commit, where, step, outcome, took_s = cast(
+        "tuple[str, str, str, str | None, str | None, str | None, str | None, str | None,"
+        " str | None, float | None]",
+        row,
     )
     return Event(
         at=datetime.fromisoformat(at),
@@ -113,4 +123,7 @@ def event_from(row: tuple[object, ...]) -> Event:
         host=HostName(host) if host else None,
         commit=Sha(commit) if commit else None,
         where=where,
+        step=step,
+        outcome=Outcome(outcome) if outcome else None,
+        took_s=took_s,
     )

@@ -248,6 +248,30 @@ def test_a_newer_form_is_an_error_and_is_left_alone(path: Path) -> None:
     assert path.exists()
 
 
+def test_an_older_form_is_brought_up_to_ours_and_keeps_its_history(path: Path) -> None:
+    """Form 1 had no columns for how a step ended."""
+    Journal.open(path, now=NOON).close()
+    with sqlite3.connect(path) as older:
+        for column in ("step", "outcome", "took_s"):
+            older.execute(f"ALTER TABLE events DROP COLUMN {column}")
+        older.execute(
+            "INSERT INTO events (at, kind, text) VALUES (?, 'trouble', 'long ago')",
+            (NOON.isoformat(),),
+        )
+        older.execute("PRAGMA user_version = 1")
+    older.close()
+    seen = Journal.for_reading(path)
+    assert [event.text for event in seen.events()] == ["long ago"]
+    seen.close()
+    journal = Journal.open(path, now=NOON)
+    journal.end(journal.begin(PLANNED, NOON), Outcome.DONE, "", NOON + timedelta(seconds=2))
+    first, begun, ended = journal.events()
+    assert (first.text, first.step) == ("long ago", None)
+    assert (begun.step, begun.outcome, begun.took_s) == ("CreateVolume", None, None)
+    assert (ended.step, ended.outcome, ended.took_s) == ("CreateVolume", Outcome.DONE, 2)
+    journal.close()
+
+
 def test_beside_a_controller_a_damaged_file_is_not_moved(path: Path) -> None:
     path.parent.mkdir()
     path.write_bytes(b"no database at all" * 100)

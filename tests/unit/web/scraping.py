@@ -1,0 +1,107 @@
+"""A controller on the stage with its pages served, and what a scrape of them says."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from reconciler.web.serving import Showing, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from reconciler.bootstrap import Opened
+    from reconciler.controller.results import PassResult
+    from tests.unit.controller.stage import Stage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scrape:
+    """One answer, read back: the value of each series by name and labels."""
+
+    text: str
+    families: frozenset[str]
+    series: dict[tuple[str, frozenset[tuple[str, str]]], float] = field(repr=False)
+
+    def value(self, name: str, **labels: str) -> float | None:
+        """The value of the one series that has all of ``labels``, or None."""
+        found = [
+            value
+            for (own, has), value in self.series.items()
+            if own == name and labels.items() <= has
+        ]
+        assert len(found) <= 1, f"{name} {labels} is not one series"
+        return found[0] if found else None
+
+    def labels(self, name: str, label: str) -> set[str]:
+        """The values that ``label`` has in the series of ``name``."""
+        return {dict(has)[label] for own, has in self.series if own == name}
+
+
+def read(text: str) -> Scrape:
+    """Parse a scrape as Prometheus would."""
+    found = list(text_string_to_metric_families(text))
+    names = [line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")]
+    assert len(names) == len(set(names)), "a family is in two pieces"
+    return Scrape(
+        text=text,
+        families=frozenset(names),
+        series={
+            (sample.name, frozenset(sample.labels.items())): sample.value
+            for family in found
+            for sample in family.samples
+        },
+    )
+
+
+@dataclass(kw_only=True)
+class Served:
+    """A controller that is open, and the port at which its pages are."""
+
+    opened: Opened
+    showing: Showing
+
+    def get(self, path: str, method: str = "GET") -> tuple[int, str]:
+        """Ask for a page."""
+        assert self.showing.port is not None
+        with contextlib.closing(
+            http.client.HTTPConnection("127.0.0.1", self.showing.port, timeout=60)
+        ) as connection:
+            connection.request(method, path)
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+
+    def scrape(self, path: str = "/metrics") -> Scrape:
+        """Scrape a page that must be there."""
+        status, text = self.get(path)
+        assert status == 200, text
+        return read(text)
+
+    def once(self) -> PassResult:
+        """One pass, with its events told as the loop tells them."""
+        told = self.opened.journal.numbered_events(1)
+        last = told[-1][0] if told else 0
+        result = self.opened.controller.pass_once()
+        for event in self.opened.journal.events(limit=1000, after=last):
+            self.showing.tell(event)
+        return result
+
+    def settle(self) -> PassResult:
+        """Passes until nothing is begun and nothing is under way."""
+        while True:
+            result = self.once()
+            if not result.started and not result.operations:
+                return result
+            assert self.opened.controller._rooms.executor.drain(60)
+
+
+@contextlib.contextmanager
+def serving(stage: Stage) -> Iterator[Served]:
+    """Open a controller on the stage and serve its pages at a port of the system's choice."""
+    settings = stage.settings().model_copy(update={"listen": "127.0.0.1:0"})
+    with stage.open() as opened, shown(opened, settings) as showing:
+        yield Served(opened=opened, showing=showing)
