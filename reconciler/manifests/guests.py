@@ -89,6 +89,7 @@ def build_guest(
         warnings=tuple(draft.warnings),
         options=options(draft),
         mentioned=mentioned(written),
+        uuid_said=manifest.metadata.uuid is not None,
         lines=Lines(entry.file.content, entry.document.index, guest_class),
     )
     return replace(guest, intent=intent_of(guest)), tuple(draft.cautions)

@@ -227,7 +227,8 @@ class DesiredGuest:
     ``intent`` is the digest of everything here but what follows it: it changes exactly when what
     is wanted changes. ``type`` is None for ``auto`` (pvh on Xen, hvm elsewhere). ``host`` pins.
     ``mentioned`` are the optional fields that the manifest names, sorted: of ``options`` only
-    those are wanted.
+    those are wanted. ``uuid_said`` tells a UUID that the manifest writes from one that is derived:
+    only the former asks something of a guest that has another.
     """
 
     name: GuestName
@@ -255,6 +256,7 @@ class DesiredGuest:
     intent: Digest
     origin: Origin
     warnings: tuple[GuestWarning, ...] = ()
+    uuid_said: bool = False
     lines: Mapping[str, int] = field(default_factory=dict, compare=False)
     """Line of each written field, by dotted path: ``spec.memory``, ``spec.disks[root].size``."""
 

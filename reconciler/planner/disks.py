@@ -187,6 +187,7 @@ def old_entry(
     guest: DesiredGuest,
     host: ObservedHost,
     desired: DesiredWorld,
+    stored: GuestDefinition,
     refusals: list[Change],
 ) -> MarkedDisk:
     """Keep what was given when the disk was made; refuse what would make it another disk."""
@@ -206,12 +207,27 @@ def old_entry(
     kept = replace(old, detached=None)
     if isinstance(disk, CdromDisk):
         return kept
-    pool = desired.storages[disk.storage].on(host.name)
-    if (old.pool, old.volume) != (pool, disk.volume):
+    made = stored.disk(old.target)
+    source = made.source if made is not None else None
+    reformatted = isinstance(source, VolumeSource) and source.format is not disk.format
+    if isinstance(source, VolumeSource) and reformatted:
         refusals.append(
             refusal_of(
                 guest,
-                f"{field}.storage",
+                f"{field}.format",
+                source.format,
+                disk.format,
+                Reason.CREATE_ONLY,
+                f"the format of a volume {fixed}",
+            )
+        )
+    pool = desired.storages[disk.storage].on(host.name)
+    renamed = old.volume != disk.volume and not reformatted  # a derived name ends in the format
+    if old.pool != pool or renamed:
+        refusals.append(
+            refusal_of(
+                guest,
+                f"{field}.{'storage' if old.pool != pool else 'volume'}",
                 f"{old.pool}/{old.volume}",
                 f"{pool}/{disk.volume}",
                 Reason.CREATE_ONLY,

@@ -90,6 +90,7 @@ def wanted(
     blocked = False
     creating = existing is None or existing.mark.phase is Phase.CREATING
     type_ = _type(guest, host, existing, refusals)
+    _keep_uuid(guest, existing, refusals)
     stored_disks = existing.stored.disks if existing else ()
     entries: list[MarkedDisk] = []
     drives: dict[Target, CdromDisk] = {}
@@ -98,7 +99,7 @@ def wanted(
     taken |= {entry.target for entry in (existing.mark.disks if existing else ())}
     for disk in guest.disks:
         old = existing.mark.disk(disk.name) if existing else None
-        if old is None:
+        if old is None or existing is None:
             entry = new_entry(disk, host, desired, type_, taken)
             refusal = obstacle(disk, entry, guest, host, existing)
             if refusal is not None:
@@ -106,7 +107,7 @@ def wanted(
                 blocked = blocked or creating
                 continue  # a guest that is in use goes on without the disk
         else:
-            entry = old_entry(disk, old, guest, host, desired, refusals)
+            entry = old_entry(disk, old, guest, host, desired, existing.stored, refusals)
         taken.add(entry.target)
         entries.append(entry)
         if isinstance(disk, CdromDisk):
@@ -210,6 +211,21 @@ def _owner(
         for field, why in refused.items()
     )
     return ownership(guest, existing.mark if existing else None, refused)
+
+
+def _keep_uuid(guest: DesiredGuest, existing: Existing | None, refusals: list[Change]) -> None:
+    """Refuse another UUID than the guest has; libvirt could not change it either."""
+    if existing is None or not guest.uuid_said or guest.uuid == existing.stored.uuid:
+        return
+    refusal = refusal_of(
+        guest,
+        "uuid",
+        str(existing.stored.uuid),
+        str(guest.uuid),
+        Reason.CREATE_ONLY,
+        "the UUID is fixed when a guest is made; write the one that it has, or none",
+    )
+    refusals.append(replace(refusal, origin=guest.where("metadata.uuid")))
 
 
 def _nic(nic: DesiredNic, host: ObservedHost, desired: DesiredWorld) -> Nic:

@@ -163,7 +163,7 @@ OTHERS: dict[str, tuple[DesiredGuest, ...]] = {
     "mentioned": (replace(GUEST, mentioned=(RNG,)),),
     "options": (replace(GUEST, mentioned=(RNG,), options=Options(rng=True)),),
 }
-NOT_WANTED = {"intent", "origin", "lines", "warnings"}
+NOT_WANTED = {"intent", "origin", "lines", "uuid_said", "warnings"}
 
 
 def test_every_field_is_either_wanted_or_known_not_to_be() -> None:
@@ -182,6 +182,7 @@ def test_what_is_not_wanted_changes_nothing() -> None:
         GUEST,
         intent=Digest("x"),
         origin=Origin(path="b.yaml", line=9),
+        uuid_said=True,
         lines={"spec": 1},
         disks=(DRIVE, ROOT),
     )

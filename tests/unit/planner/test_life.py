@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 
+from reconciler.model.definition import Arch, DiskFormat, GuestType, Vcpus
 from reconciler.model.definition import Memory as GuestMemory
-from reconciler.model.definition import Vcpus
 from reconciler.model.desired import (
     Autostart,
     DesiredGuest,
@@ -19,7 +20,7 @@ from reconciler.model.desired import (
 )
 from reconciler.model.mark import OperationKind, Phase, ShutdownPolicy, ThenWhat
 from reconciler.model.memory import Failure
-from reconciler.model.names import HostName, LibvirtPool, VolumeName
+from reconciler.model.names import Digest, HostName, LibvirtPool, StorageName, VolumeName
 from reconciler.model.observed import RunState, StateReason
 from reconciler.model.plan import Change, Fate, Health, Label, Plan, Reason, Sync
 from reconciler.model.steps import DefineGuest
@@ -415,12 +416,54 @@ def test_a_stalled_guest_waits_for_another_commit() -> None:
     assert _steps([story.plan()]) == ["DefineGuest"]
 
 
-def test_what_acts_at_creation_only_is_refused_afterwards() -> None:
+OTHER = StorageName("other")
+
+
+def _with_disk(**changes: object) -> DesiredGuest:
+    one = guest("a")
+    disks = tuple(replace(disk, **changes) for disk in one.disks)  # type: ignore[arg-type]
+    return replace(one, disks=disks, intent=Digest("another"))
+
+
+_CREATE_ONLY: dict[str, DesiredGuest] = {
+    "disks[root].image": guest("a", disks=(volume_disk(image=True),)),
+    "disks[root].storage": _with_disk(storage=OTHER),
+    "disks[root].volume": _with_disk(volume=VolumeName("another.raw")),
+    "disks[root].format": _with_disk(format=DiskFormat.QCOW2, volume=VolumeName("a-root.qcow2")),
+    "type": guest("a", type=GuestType.PVH),
+    "arch": guest("a", arch=Arch.I686),
+    "uuid": guest("a", uuid=UUID(int=1), uuid_said=True),
+}
+
+
+@pytest.mark.parametrize("field", _CREATE_ONLY)
+def test_what_acts_at_creation_only_is_refused_afterwards(field: str) -> None:
+    """One sentence and no step for it; what else the commit asks for is done."""
     story = _one(guest("a"))
-    story.desired = _wish(guest("a", disks=(volume_disk(image=True),)))
+    before = story.find("a")
+    world = _wish(replace(_CREATE_ONLY[field], protect=True))
+    guests = world.storages[StorageName("guests")]
+    other = replace(guests, name=OTHER, libvirt_pool=LibvirtPool("other"))
+    story.desired = replace(world, storages={**world.storages, OTHER: other})
     story.passes()
-    assert _changes(story)["disks[root].image"].reason is Reason.CREATE_ONLY
-    assert story.find("a").active
+    [refused] = [one for one in _changes(story).values() if one.fate is Fate.REFUSED]
+    assert (refused.field, refused.reason) == (field, Reason.CREATE_ONLY)
+    assert refused.message
+    found = story.find("a")
+    assert found.mark is not None
+    assert found.mark.protected
+    assert found.stored is not None
+    assert found.stored == replace(before.stored or found.stored, mark=found.mark)
+    assert found.live == replace(before.live or found.stored, mark=found.mark)
+    assert not story.refused
+
+
+def test_a_uuid_that_no_manifest_writes_asks_for_nothing() -> None:
+    """A guest that was adopted keeps its own, and the derived one is not wished for it."""
+    story = _one(guest("a"))
+    story.desired = _wish(guest("a", uuid=UUID(int=1)))
+    story.passes()
+    assert not _changes(story)
 
 
 def test_autostart_is_on_for_pinned_guests_on_local_storage() -> None:
