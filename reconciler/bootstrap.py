@@ -150,7 +150,11 @@ def open_controller(
             host_for=lambda host: doors.put(make_host(host, clock)),
             clock=clock,
             wake=wakeups.put,
-            waits=Waits(patience_s=settings.patience_s, deadline_s=settings.answer_s),
+            waits=Waits(
+                patience_s=settings.patience_s,
+                deadline_s=settings.answer_s,
+                keep_s=settings.poll_s,
+            ),
         )
         executor = Executor(
             journal=journal,

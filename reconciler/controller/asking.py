@@ -59,16 +59,26 @@ class Asker:
         with self._changed:
             return self._asked
 
-    def ask(self, *, oldest: datetime) -> None:
-        """Ask, unless a question is open or an answer waits that was asked since ``oldest``."""
+    @property
+    def has_answer(self) -> bool:
+        """Whether an answer waits that came too late for the look that asked."""
+        with self._changed:
+            return self._answer is not None
+
+    def ask(self, *, oldest: datetime) -> bool:
+        """Ask, unless a question is open or an answer waits that was asked since ``oldest``.
+
+        Says whether it asked.
+        """
         with self._changed:
             if self._asked is not None:
-                return
+                return False
             if self._answer is not None and self._answer.asked >= oldest:
-                return
+                return False
             self._answer = None
             self._asked = self._clock()
             self._questions.put(self._asked)
+            return True
 
     def take(self) -> Answer | None:
         """Take the answer out; None, and a wake-up when it comes, if it is not there yet."""
@@ -90,7 +100,7 @@ class Asker:
                 late, self._late = self._late, False
                 self._changed.notify_all()
             if late:
-                self._wake(self.host.name)
+                self._wake(f"the late answer of {self.host.name}")  # no host's name: no news of it
         with contextlib.suppress(DomopsError):  # it is let go of either way
             self.host.close()
 

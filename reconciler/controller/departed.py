@@ -71,12 +71,25 @@ class Departures:
         answering = {host.uuid for host in observed.answered()}
         return tuple(
             DepartedHost(name=host.name, pool=host.pool)
+            for host in self._gone(world)
+            if host.uuid not in answering
+        )
+
+    def renamed(self, world: DesiredWorld, observed: ObservedWorld) -> frozenset[HostName]:
+        """The hosts whose machine was known under a name that has left."""
+        machines = {host.uuid for host in self._gone(world)}
+        if not machines:
+            return frozenset()
+        return frozenset(host.name for host in observed.answered() if host.uuid in machines)
+
+    def _gone(self, world: DesiredWorld) -> list[KnownHost]:
+        return [
+            host
             for host in sorted(self._journal.hosts().values(), key=lambda one: one.name)
             if not host.present
             and host.name not in world.hosts
             and host.state is not HostState.RETIRED
-            and host.uuid not in answering
-        )
+        ]
 
     @property
     def trouble(self) -> str | None:

@@ -2,6 +2,7 @@
 
 A pass is made when a name is in the queue, when the plan or an operation said when, and now and
 then anyway, because every trigger may be lost. The passes themselves are all the same.
+``run`` plans from what the hosts said last, see Note [Fresh words]; commands ask everybody.
 """
 
 from __future__ import annotations
@@ -11,14 +12,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from reconciler.controller.fresh import plan_on_fresh_words, rests_on_fresh_words
 from reconciler.controller.results import Converged, Look, PassResult
 from reconciler.controller.worlds import APPROVALS_LAST
 from reconciler.errors import DomopsError, TransientError
-from reconciler.planner import plan
+from reconciler.model.memory import Memory
+from reconciler.model.observed import ObservedWorld
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from reconciler.controller.observing import Observer
     from reconciler.controller.remembering import Remembering
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
     from reconciler.journal.journal import Journal
     from reconciler.journal.records import Event
     from reconciler.model.desired import DesiredWorld
-    from reconciler.model.names import PlanId
+    from reconciler.model.names import HostName, PlanId
     from reconciler.model.plan import PlannedStep
     from reconciler.model.policy import Policy
     from reconciler.source.port import Source
@@ -75,8 +78,11 @@ class Controller:
 
     # --------------------------------------------------------------------------------- looking
 
-    def look(self, *, enforce: bool = False) -> Look | PassResult:
-        """See what there is to plan from, and begin nothing; a ``PassResult`` says why not."""
+    def look(self, *, enforce: bool = False, kept: bool = False) -> Look | PassResult:
+        """See what there is to plan from, and begin nothing; a ``PassResult`` says why not.
+
+        With ``kept``, only hosts are asked whose last answer says too little of what is now.
+        """
         now = self._clock()
         rooms = self._rooms
         standing = rooms.worlds.refresh()
@@ -90,7 +96,7 @@ class Controller:
                 now=now, look=None, plan=None, problems=tuple(problems), standing=standing
             )
         try:
-            return self._look_at(world, standing, problems, enforce=enforce)
+            return self._look_at(world, standing, problems, enforce=enforce, kept=kept)
         except DomopsError as error:
             # The journal could not even be read: what may be believed is not known.
             problems.append(str(error))
@@ -99,43 +105,81 @@ class Controller:
             )
 
     def _look_at(
-        self, world: DesiredWorld, standing: Standing, problems: list[str], *, enforce: bool
+        self,
+        world: DesiredWorld,
+        standing: Standing,
+        problems: list[str],
+        *,
+        enforce: bool,
+        kept: bool,
     ) -> Look:
         rooms = self._rooms
         before = len(problems)
+        new_commit = False
         with _kept(problems):
             now = self._clock()
             rooms.teller.standing(standing, now)
             if rooms.remembering.take_into_force(world, now):
+                new_commit = True
                 rooms.teller.commit_applied(world, now)
                 rooms.executor.commit_changed()
-        observation = rooms.observer.observe(world.hosts.values(), rooms.remembering.machines)
+        ended = self._forget_states()
+        only = None
+        if kept:
+            due = rooms.observer.due(world.hosts.values(), self._clock())
+            only = due | rooms.executor.awaited() | ended
+        return self._observe(
+            Look(
+                now=self._clock(),
+                standing=standing,
+                world=world,
+                observed=ObservedWorld(hosts={}),
+                operations=(),
+                memory=Memory(),
+                policy=replace(self._policy, enforce=self._policy.enforce or enforce),
+                fresh=frozenset(),
+                new_commit=new_commit,
+                problems=tuple(problems),
+                may_begin=len(problems) == before,
+            ),
+            only,
+        )
+
+    def _observe(self, look: Look, only: Collection[HostName] | None) -> Look:
+        """The look with what the hosts say now; with ``only``, the others say what they said."""
+        rooms = self._rooms
+        problems: list[str] = []
+        observation = rooms.observer.observe(
+            look.world.hosts.values(), rooms.remembering.machines, only=only
+        )
         now = self._clock()
         with _kept(problems):
             learnt = rooms.remembering.take_in(observation)
             rooms.teller.observed(observation.world, learnt, now)
-        may_begin = len(problems) == before
+        may_begin = look.may_begin and not problems
         rooms.executor.notice(observation.world, observation.asked, now)
-        for step, _ in rooms.executor.take_ended():
-            rooms.observer.states.forget(step)
+        rooms.observer.note(self._forget_states())
         memory = rooms.remembering.memory(
-            world, observation.world, executor=rooms.executor, states=rooms.observer.states
+            look.world, observation.world, executor=rooms.executor, states=rooms.observer.states
         )
-        return Look(
+        return replace(
+            look,
             now=now,
-            standing=standing,
-            world=world,
             observed=observation.world,
             operations=rooms.executor.operations(),
             memory=memory,
-            policy=replace(
-                self._policy,
-                enforce=self._policy.enforce or enforce,
-                approvals=self._policy.approvals | self._approved(now),
-            ),
-            problems=tuple(problems),
+            policy=replace(look.policy, approvals=self._policy.approvals | self._approved(now)),
+            fresh=look.fresh | observation.fresh,
+            problems=(*look.problems, *problems),
             may_begin=may_begin,
         )
+
+    def _forget_states(self) -> frozenset[HostName]:
+        """Let go of what was known of guests whose step has ended; return their hosts."""
+        steps = [step for step, _ in self._rooms.executor.take_ended()]
+        for step in steps:
+            self._rooms.observer.states.forget(step)
+        return frozenset(step.host for step in steps)
 
     def _approved(self, now: datetime) -> frozenset[PlanId]:
         given = self._rooms.journal.approvals()
@@ -148,28 +192,29 @@ class Controller:
         *,
         enforce: bool = False,
         permits: Callable[[PlannedStep], bool] | None = None,
+        kept: bool = False,
     ) -> PassResult:
-        """Observe, plan and start; ``permits`` may leave steps unbegun. Waits for no step."""
+        """Observe, plan and start; ``permits`` may leave steps unbegun. Waits for no step.
+
+        With ``kept``, hosts that said enough before are asked again only if a step rests on them.
+        """
         began = self._clock()
-        look = self.look(enforce=enforce)
-        if isinstance(look, PassResult):
-            result = replace(look, took_s=(self._clock() - began).total_seconds())
+        found = self.look(enforce=enforce, kept=kept)
+        if isinstance(found, PassResult):
+            result = replace(found, took_s=(self._clock() - began).total_seconds())
             self._record(result)
             return result
-        planned = plan(
-            look.world,
-            look.observed,
-            operations=look.operations,
-            memory=look.memory,
-            policy=look.policy,
-            now=look.now,
-        )
+        look, planned = plan_on_fresh_words(found, self._observe)
         problems = list(look.problems)
         started: tuple[PlannedStep, ...] = ()
         with _kept(problems):
             self._rooms.teller.planned(planned, look.memory, look.now)
             if look.may_begin:
-                allowed = [one for one in planned.steps if permits is None or permits(one)]
+                allowed = [
+                    one
+                    for one in planned.steps
+                    if (permits is None or permits(one)) and rests_on_fresh_words(one, look)
+                ]
                 started = self._rooms.executor.start(
                     allowed, desired=look.world, observed=look.observed
                 )
@@ -192,7 +237,8 @@ class Controller:
             while not stop.is_set():
                 result = self._pass_or_tell()
                 self._tell_news(tell)
-                self._wait(result, stop)
+                due = self._rooms.observer.next_due(result.now)
+                self._rooms.observer.note(self._wait(result, stop, until=due))
 
     def converge(
         self,
@@ -246,7 +292,7 @@ class Controller:
     def _pass_or_tell(self) -> PassResult:
         """A pass; a defect in one is told, and does not take the loop with it."""
         try:
-            return self.pass_once()
+            return self.pass_once(kept=True)
         except Exception as error:  # noqa: BLE001 - operations under way must go on being watched
             now = self._clock()
             what = f"unforeseen {type(error).__name__}: {error}"
@@ -270,17 +316,19 @@ class Controller:
 
     def _wait(
         self, result: PassResult, stop: threading.Event, *, until: datetime | None = None
-    ) -> None:
-        """Wait for a name, or for the first instant at which something changes by itself."""
+    ) -> frozenset[str]:
+        """Wait for names, or for the first instant at which something changes by itself."""
         instants = [result.now + self._poll]
         wake_at = result.plan.wake_at if result.plan else None
         due = self._rooms.executor.next_deadline(result.now)
-        instants += [at for at in (wake_at, due, until) if at is not None and at > result.now]
-        end = min(instants)
+        instants += [at for at in (wake_at, due) if at is not None and at > result.now]
+        end = min([*instants, *([until] if until is not None else [])])
         moved = self._moved()
         while not stop.is_set() and (left := (end - self._clock()).total_seconds()) > 0:
-            if self._rooms.wakeups.take(min(left, _SLICE_S)) or self._moved() != moved:
-                return
+            names = self._rooms.wakeups.take(min(left, _SLICE_S))
+            if names or self._moved() != moved:
+                return names
+        return frozenset()
 
     def _moved(self) -> int:
         with contextlib.suppress(DomopsError):

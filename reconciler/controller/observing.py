@@ -1,25 +1,29 @@
-"""Ask all hosts at once, and believe only whole answers of the machines that were meant.
+"""Ask the hosts worth asking, and believe only whole answers of the machines that were meant.
 
 A host that is late, fails, or answers as another machine becomes a ``SilentHost``: it and all on it
 are unknown in this pass. Nobody waits for it longer than the others.
+
+What a host said last is kept. A kept answer is good for finding out that there is nothing to do;
+before a step begins, the hosts that its safety rests on are asked anew (promise 1). Which hosts
+answered to this very look stands in ``Observation.fresh``.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from reconciler.controller.asking import Answer, Asker, wait_for
+from reconciler.controller.asking import Asker, wait_for
 from reconciler.controller.states import StatesSeen
 from reconciler.errors import DomopsError, TransientError
 from reconciler.model.desired import HostState
 from reconciler.model.observed import ObservedHost, ObservedWorld, SilentHost
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
     from datetime import datetime
     from uuid import UUID
 
@@ -27,25 +31,56 @@ if TYPE_CHECKING:
     from reconciler.model.desired import DesiredHost
     from reconciler.model.names import HostName
 
+_RETRY_S = 5
+"""How soon a silent host is asked again; it may be back within seconds of a restart."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waits:
-    """How long a pass waits for answers, and how old a late answer may be and still count."""
+    """How long a pass waits for answers, and how old an answer may be and still count.
+
+    ``deadline_s`` is for one that came too late for the pass that asked; ``keep_s`` for one that
+    serves to see whether there is anything to do.
+    """
 
     patience_s: float = 5
     deadline_s: float = 30
+    keep_s: float = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """One look at all hosts; ``asked`` says when each host that answered had been asked."""
+    """One look at all hosts.
+
+    ``asked`` says when each host whose answer counts had been asked; ``fresh`` are those that
+    answered in full to this very look.
+    """
 
     world: ObservedWorld
     asked: Mapping[HostName, datetime]
+    fresh: frozenset[HostName]
+
+
+@dataclass(slots=True, kw_only=True)
+class _Kept:
+    """What a host said last: an observation, or why there is none.
+
+    ``before`` is the last observation before it whose states were dated, as those of ``said`` are
+    once it is ``filled``.
+    """
+
+    asked: datetime
+    said: ObservedHost | str
+    before: ObservedHost | None
+    filled: bool = False
+
+    def dated(self) -> ObservedHost | None:
+        """The newest observation whose states are dated."""
+        return self.said if self.filled and isinstance(self.said, ObservedHost) else self.before
 
 
 class Observer:
-    """Keeps a door and an observing thread for every host of the desired world."""
+    """Keeps a door, an observing thread and the last answer for every host of the desired world."""
 
     def __init__(
         self,
@@ -61,6 +96,8 @@ class Observer:
         self._waits = waits or Waits()
         self._changed = threading.Condition()
         self._askers: dict[HostName, tuple[str, Asker]] = {}
+        self._kept: dict[HostName, _Kept] = {}
+        self._noted: set[str] = set()
         self._silent_since: dict[HostName, datetime] = {}
         self.states = StatesSeen()
 
@@ -76,36 +113,120 @@ class Observer:
                 raise TransientError(f"host {name} is not in the repository (any more)")
             return self._askers[name][1].host
 
-    def observe(self, hosts: Iterable[DesiredHost], known: Mapping[HostName, UUID]) -> Observation:
-        """Ask every host that is not retired; ``known`` are the machines first seen at them."""
+    # ------------------------------------------------------------------------- whom to ask
+
+    def note(self, names: Iterable[str]) -> None:
+        """Something happened to these; what is no host of ours is nothing to this room."""
+        self._noted.update(names)
+
+    def due(self, hosts: Iterable[DesiredHost], now: datetime) -> frozenset[HostName]:
+        """The hosts whose last answer says too little of what is now.
+
+        Those of which something was noted, whose answer is too old, and which gave none.
+        """
+        return frozenset(
+            host.name
+            for host in hosts
+            if host.state is not HostState.RETIRED
+            and (host.name in self._noted or self._due_at(host.name, now) <= now)
+        )
+
+    def next_due(self, now: datetime) -> datetime | None:
+        """When the first host will be due if nothing happens."""
+        return min((self._due_at(name, now) for name in self._kept), default=None)
+
+    def _due_at(self, name: HostName, now: datetime) -> datetime:
+        kept = self._kept.get(name)
+        if kept is None or self._askers[name][1].has_answer:
+            return now
+        answered = isinstance(kept.said, ObservedHost)
+        keep = self._waits.keep_s if answered else min(_RETRY_S, self._waits.keep_s)
+        return kept.asked + timedelta(seconds=keep)
+
+    # ------------------------------------------------------------------------------- asking
+
+    def observe(
+        self,
+        hosts: Iterable[DesiredHost],
+        known: Mapping[HostName, UUID],
+        *,
+        only: Collection[HostName] | None = None,
+    ) -> Observation:
+        """Ask every host that is not retired; ``known`` are the machines first seen at them.
+
+        With ``only``, those alone are asked, and whoever never was; the others' last answers stand.
+        """
         wanted = {host.name: host for host in hosts if host.state is not HostState.RETIRED}
         self._let_go(set(self._askers) - set(wanted))
         unusable = {name: why for name, host in wanted.items() if (why := self._open(host))}
-        oldest = self._clock() - timedelta(seconds=self._waits.deadline_s)
-        askers = {name: self._askers[name][1] for name in wanted if name not in unusable}
-        for asker in askers.values():
-            asker.ask(oldest=oldest)
-        wait_for(askers.values(), self._changed, self._waits.patience_s)
-        answers = {name: asker.take() for name, asker in askers.items()}
-        said: dict[HostName, ObservedHost | str] = {}
-        for name in wanted:
-            answer = answers.get(name)
-            said[name] = unusable.get(name) or self._said(name, answer)
+        asked_now = [
+            name for name in wanted if only is None or name in only or name not in self._kept
+        ]
+        answered = self._ask(asked_now, unusable, patiently=only is None)
+        said = {name: self._kept[name].said for name in wanted}
         _believe_only_who_was_meant(said, wanted, known)
+        seen: dict[HostName, ObservedHost | SilentHost] = {}
+        for name, what in said.items():
+            if isinstance(what, ObservedHost):
+                self._silent_since.pop(name, None)
+                seen[name] = self._dated(name, what)
+            else:
+                since = self._silent_since.setdefault(name, self._clock())
+                seen[name] = SilentHost(name=name, why=what, since=since)
+        believed = {name for name, what in said.items() if isinstance(what, ObservedHost)}
         return Observation(
-            world=ObservedWorld(
-                hosts={name: self._as_observed(name, what) for name, what in said.items()}
-            ),
-            asked={
-                name: answer.asked
-                for name, answer in answers.items()
-                if answer is not None and isinstance(said[name], ObservedHost)
-            },
+            world=ObservedWorld(hosts=seen),
+            asked={name: self._kept[name].asked for name in believed},
+            fresh=frozenset(answered & believed),
         )
 
     def close(self) -> None:
         """Let go of every host."""
         self._let_go(set(self._askers))
+
+    def _ask(
+        self, names: Iterable[HostName], unusable: Mapping[HostName, str], *, patiently: bool
+    ) -> set[HostName]:
+        """Have what these hosts say now, or why they say nothing; return those that answered.
+
+        One that owes an answer to an earlier look is waited for again only if ``patiently``. What
+        was noted since it was asked is not covered by that answer, and gets a pass of its own.
+        """
+        now = self._clock()
+        oldest = now - timedelta(seconds=self._waits.deadline_s)
+        askers = {name: self._askers[name][1] for name in names if name not in unusable}
+        asked = {name: asker for name, asker in askers.items() if asker.ask(oldest=oldest)}
+        waited_for = askers if patiently else asked
+        wait_for(waited_for.values(), self._changed, self._waits.patience_s)
+        self._noted -= {*asked, *unusable}
+        answered = set()
+        for name in names:
+            answer = askers[name].take() if name in askers else None
+            before = self._kept[name].dated() if name in self._kept else None
+            if answer is None:
+                why = unusable.get(name) or self._no_answer(name)
+                self._kept[name] = _Kept(asked=now, said=why, before=before)
+                continue
+            self._kept[name] = _Kept(asked=answer.asked, said=answer.said, before=before)
+            answered.add(name)
+            if name in self._noted:
+                self._wake(name)
+        return answered
+
+    def _no_answer(self, name: HostName) -> str:
+        asked = self._askers[name][1].asked
+        waited = (self._clock() - asked).total_seconds() if asked else 0
+        return f"no answer for {max(waited, 0):.0f} s"
+
+    def _dated(self, name: HostName, what: ObservedHost) -> ObservedHost:
+        """The answer with its states dated; what serves a later look as well is dated in full."""
+        kept = self._kept[name]
+        if kept.filled:
+            return what
+        filled = _sharing(self.states.fill(what), kept.before)
+        kept.said, kept.filled = _sharing(self.states.fill(what), kept.before), True
+        kept.before = None
+        return filled
 
     def _open(self, host: DesiredHost) -> str | None:
         """Have a door to ``host``; return why there can be none."""
@@ -128,21 +249,26 @@ class Observer:
             with self._changed:
                 _, asker = self._askers.pop(name)
             asker.stop()
+            self._kept.pop(name, None)
             self._silent_since.pop(name, None)
 
-    def _said(self, name: HostName, answer: Answer | None) -> ObservedHost | str:
-        if answer is not None:
-            return answer.said
-        asked = self._askers[name][1].asked
-        waited = (self._clock() - asked).total_seconds() if asked else 0
-        return f"no answer for {max(waited, 0):.0f} s"
 
-    def _as_observed(self, name: HostName, what: ObservedHost | str) -> ObservedHost | SilentHost:
-        if isinstance(what, ObservedHost):
-            self._silent_since.pop(name, None)
-            return self.states.fill(what)
-        since = self._silent_since.setdefault(name, self._clock())
-        return SilentHost(name=name, why=what, since=since)
+def _sharing(new: ObservedHost, old: ObservedHost | None) -> ObservedHost:
+    """``new``, with what has not changed taken from ``old``, so that it is known by identity."""
+    if old is None:
+        return new
+    before = old.guests
+    return replace(
+        new,
+        guest_types=old.guest_types if old.guest_types == new.guest_types else new.guest_types,
+        pools=old.pools if old.pools == new.pools else new.pools,
+        networks=old.networks if old.networks == new.networks else new.networks,
+        bridges=old.bridges if old.bridges == new.bridges else new.bridges,
+        guests={
+            uuid: before[uuid] if before.get(uuid) == guest else guest
+            for uuid, guest in new.guests.items()
+        },
+    )
 
 
 def _believe_only_who_was_meant(

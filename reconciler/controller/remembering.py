@@ -7,6 +7,7 @@ disk before the pass goes on (promise 1).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from reconciler.model.desired import DesiredWorld
     from reconciler.model.names import GuestName, HostName
     from reconciler.model.observed import ObservedWorld
+    from reconciler.model.steps import Step
 
 _WRITE_ANSWERS_EVERY = timedelta(seconds=60)
 
@@ -38,12 +40,14 @@ class Remembering:
         self._departures = departures
         self._known = set(journal.known_guests())
         self._histories: Mapping[GuestName, GuestHistory] = journal.histories()
+        self._youngest = _youngest(self._histories)
         self._answered: dict[HostName, datetime] = dict(journal.last_complete())
         self._written: dict[HostName, datetime] = dict(self._answered)
         self._machines = _machines(journal)
         self._in_force = journal.last_good()
         self._taken = False
-        self._begun = 0
+        self._behind = True
+        """Whether guests may have been seen that are not written down yet."""
 
     @property
     def machines(self) -> Mapping[HostName, UUID]:
@@ -84,6 +88,7 @@ class Remembering:
         self._in_force, self._taken = sha, True
         self._known.update(world.guests)
         self._histories = self._journal.histories()
+        self._youngest = _youngest(self._histories)
         self._machines = _machines(self._journal)
         return changed
 
@@ -101,12 +106,15 @@ class Remembering:
         seen = {
             name
             for host in world.answered()
+            if host.name in observation.fresh or self._behind  # the others' were taken in then
             for guest in host.guests.values()
             for name in ((guest.name, guest.mark.guest) if guest.mark else (guest.name,))
         }
+        self._behind = True
         if not seen <= self._known:
             self._journal.saw_guests(sorted(seen - self._known))
             self._known |= seen
+        self._behind = False
         learnt = self._learn(world)
         self._answer(observation)
         return learnt
@@ -120,18 +128,26 @@ class Remembering:
         states: StatesSeen,
     ) -> Memory:
         """All of it, as the planner is given it."""
-        if executor.begun != self._begun:
-            # A step that began was written down as a touch of its host.
-            self._begun = executor.begun
-            self._histories = self._journal.histories()
+        self._touch(executor.take_begun())
         return Memory(
             guests=self._histories,
             last_complete=dict(self._answered),
             departed=self._departures.of(world, observed),
+            renamed=self._departures.renamed(world, observed),
             filled=executor.filled(),
             failures=executor.failures(),
             crashes=states.crashes(),
         )
+
+    def _touch(self, steps: tuple[Step, ...]) -> None:
+        """A step that began was written down as a touch of its host; so it is here."""
+        touched: dict[GuestName, GuestHistory] = {}
+        for step in steps:
+            history = touched.get(step.guest) or self._histories.get(step.guest)
+            if history is not None and step.host not in history.touched:
+                touched[step.guest] = replace(history, touched=history.touched | {step.host})
+        if touched:
+            self._histories = {**self._histories, **touched}
 
     def _learn(self, world: ObservedWorld) -> tuple[KnownHost, ...]:
         hosts = self._journal.hosts() if self._is_news(world) else {}
@@ -160,16 +176,18 @@ class Remembering:
         A guest that appeared after the answer on disk may have come to the host since: only an
         answer on disk that is younger than the guest says that the host was looked at.
         """
-        born = max((one.first_seen for one in self._histories.values()), default=None)
+        born = self._youngest
         due = {}
         for host in observation.world.answered():
             name, answered = host.name, host.answered_at
             self._answered[name] = max(answered, self._answered.get(name, answered))
             before = self._written.get(name)
-            if (
-                before is None
-                or (born is not None and born >= before)
-                or answered - before >= _WRITE_ANSWERS_EVERY
+            if before is None or (
+                answered > before
+                and (
+                    (born is not None and born >= before)
+                    or answered - before >= _WRITE_ANSWERS_EVERY
+                )
             ):
                 due[name] = answered
         if due:
@@ -179,3 +197,8 @@ class Remembering:
 
 def _machines(journal: Journal) -> dict[HostName, UUID]:
     return {name: host.uuid for name, host in journal.hosts().items() if host.uuid is not None}
+
+
+def _youngest(histories: Mapping[GuestName, GuestHistory]) -> datetime | None:
+    """When the guest was born that was born last."""
+    return max((one.first_seen for one in histories.values()), default=None)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from reconciler.controller.worlds import Standing
     from reconciler.model.desired import DesiredWorld
     from reconciler.model.memory import Memory
+    from reconciler.model.names import HostName
     from reconciler.model.observed import ObservedWorld
     from reconciler.model.operation import Operation
     from reconciler.model.plan import Plan, PlannedStep
@@ -22,7 +23,9 @@ class Look:
     """Everything that a plan is made from, at one instant.
 
     ``problems`` are sentences: about commits that are not in force, and about the journal.
-    ``may_begin`` is false where something that steps need, such as the journal, failed.
+    ``may_begin`` is false where something that steps need, such as the journal, failed. ``fresh``
+    are the hosts that answered in this pass; what others say in ``observed`` is what they said
+    last. ``new_commit`` says that the commit came into force in this pass.
     """
 
     now: datetime
@@ -32,6 +35,8 @@ class Look:
     operations: tuple[Operation, ...]
     memory: Memory
     policy: Policy
+    fresh: frozenset[HostName]
+    new_commit: bool = False
     problems: tuple[str, ...] = ()
     may_begin: bool = True
 

@@ -35,7 +35,10 @@ class StatesSeen:
         self._crashes: dict[GuestName, tuple[datetime, ...]] = {}
 
     def fill(self, host: ObservedHost) -> ObservedHost:
-        """``host`` with ``state_since`` of its guests; None where a state is new."""
+        """``host`` with ``state_since`` of its guests; None where a state is new.
+
+        Told a second time of the same answer, no state is new any more.
+        """
         guests = {uuid: self._fill_guest(host, guest) for uuid, guest in host.guests.items()}
         for key in [key for key in self._since if key[0] == host.name and key[1] not in guests]:
             del self._since[key]

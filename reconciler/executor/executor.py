@@ -84,8 +84,7 @@ class Executor:
         self._ended: list[tuple[Step, datetime]] = []
         self._closed = reading
         self._others_work = others_work
-        self.begun = 0
-        """How many steps were begun; a number that moves says that the journal has moved."""
+        self._begun: list[Step] = []
 
     # ---------------------------------------------------------------------- what is under way
 
@@ -108,6 +107,13 @@ class Executor:
         """The volumes whose content is known to be complete."""
         with self._changed:
             return frozenset(self._filled)
+
+    def awaited(self) -> frozenset[HostName]:
+        """The hosts that have yet to show how a step ended whose call has come back."""
+        with self._changed:
+            return frozenset(
+                one.planned.step.host for one in self._running.values() if one.returned is not None
+            )
 
     def next_deadline(self, now: datetime) -> datetime | None:
         """The earliest instant at which looking again may show what no event tells.
@@ -151,7 +157,7 @@ class Executor:
             if isinstance(step, CreateVolume | DiscardVolume):
                 self._set_filled(step, filled=False)
             number = self._journal.begin(planned, now)
-            self.begun += 1
+            self._begun.append(step)
             one = Running(
                 number=number,
                 planned=planned,
@@ -315,6 +321,12 @@ class Executor:
         with self._changed:
             ended, self._ended = tuple(self._ended), []
             return ended
+
+    def take_begun(self) -> tuple[Step, ...]:
+        """The steps that began since this was last asked."""
+        with self._changed:
+            begun, self._begun = tuple(self._begun), []
+            return begun
 
     def commit_changed(self) -> None:
         """Another commit is in force: what stalled under the old one may be tried again."""

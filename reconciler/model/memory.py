@@ -64,6 +64,8 @@ class Memory:
     """The controller's memory, as the planner is given it.
 
     ``departed`` is None when it is not known which hosts have left: then no guest is missing.
+    ``renamed`` are hosts whose machine was known under a name that has left: that it has not left
+    is known from their answers alone.
     ``filled`` are the volumes whose creation was seen to end well, while their marks still say
     otherwise. ``crashes`` are the instants at which a guest was seen crashed, oldest first.
     """
@@ -71,6 +73,7 @@ class Memory:
     guests: Mapping[GuestName, GuestHistory] = field(default_factory=dict)
     last_complete: Mapping[HostName, datetime] = field(default_factory=dict)
     departed: tuple[DepartedHost, ...] | None = None
+    renamed: frozenset[HostName] = frozenset()
     filled: frozenset[tuple[HostName, LibvirtPool, VolumeName]] = frozenset()
     failures: Mapping[GuestName, Failure] = field(default_factory=dict)
     crashes: Mapping[GuestName, tuple[datetime, ...]] = field(default_factory=dict)

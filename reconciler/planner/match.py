@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from uuid import UUID
 
-    from reconciler.model.desired import DesiredGuest, DesiredWorld
+    from reconciler.model.desired import DesiredGuest, DesiredHost, DesiredWorld
     from reconciler.model.mark import Mark
     from reconciler.model.memory import Memory
     from reconciler.model.names import GuestName, HostName, PoolName
@@ -236,23 +236,26 @@ def _could_be(
         if pools is None or gone.pool is None or gone.pool in pools or gone.name in touched:
             yield f"host {gone.name} left the repository without having been retired"
     for host in desired.hosts.values():
-        if host.state is HostState.RETIRED:
-            continue
-        if pools is not None and host.pool not in pools and host.name not in touched:
-            continue
         seen = observed.hosts.get(host.name)
-        if isinstance(seen, ObservedHost):
-            continue
-        answered = memory.last_complete.get(host.name)
-        if (
-            history is not None
-            and answered is not None
-            and history.first_seen > answered
-            and host.name not in touched
-        ):
+        if isinstance(seen, ObservedHost) or not could_have(name, pool, host, memory):
             continue
         why = seen.why if isinstance(seen, SilentHost) else "it was not asked"
         yield f"host {host.name} is silent ({why})"
+
+
+def could_have(name: GuestName, pool: PoolName | None, host: DesiredHost, memory: Memory) -> bool:
+    """Whether only the host's own word can say that the guest is not on it."""
+    if host.state is HostState.RETIRED:
+        return False
+    history = memory.guests.get(name)
+    if history is None:
+        return True
+    if host.name in history.touched:
+        return True
+    if pool is not None and host.pool not in history.pools | {pool}:
+        return False
+    answered = memory.last_complete.get(host.name)
+    return answered is None or history.first_seen <= answered
 
 
 def in_trash(found: Found) -> bool:

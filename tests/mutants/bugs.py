@@ -37,20 +37,32 @@ BUGS = (
     Bug(
         what="a host on which a step for the guest began does not count in another pool",
         file="match.py",
-        old="        if pools is not None and host.pool not in pools and host.name not in touched:",
-        new="        if pools is not None and host.pool not in pools:",
+        old="    if host.name in history.touched:\n",
+        new="    if host.name in history.touched and pool == host.pool:\n",
     ),
     Bug(
         what="a step that began on a host is forgotten when the host falls silent",
         file="match.py",
-        old="            and host.name not in touched\n        ):",
-        new="        ):",
+        old="    if host.name in history.touched:\n        return True\n",
+        new="",
     ),
     Bug(
         what="a call that was given up no longer binds its guest",
         file="match.py",
         old="{one.guest: one for one in operations if one.condemned}",
         new="{one.guest: one for one in operations if not one.condemned}",
+    ),
+    Bug(
+        what="an answer from before the pass is enough to start a guest",
+        file="witnesses.py",
+        old="    if not _runs_there(step, observed):",
+        new="    if memory.renamed and not _runs_there(step, observed):",
+    ),
+    Bug(
+        what="a deletion is counted with answers from before the pass",
+        file="witnesses.py",
+        old="step.mark.phase is Phase.TRASH:",
+        new="step.mark.phase is Phase.CREATING:",
     ),
     Bug(
         what="a copied mark counts",

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from reconciler.model.plan import Plan
 
 
-def _running_in(story: Story) -> Counter[GuestName]:
+def running_in(story: Story) -> Counter[GuestName]:
+    """How often each guest of ours runs."""
     return Counter(
         one.mark.guest
         for each in story.hosts.values()
@@ -44,7 +45,7 @@ def test_no_guest_ever_runs_on_two_hosts(story: Story, happenings: list[Event]) 
     """Whatever goes silent, departs, is forgotten or given up, and whenever."""
     for event in happenings:
         event(story)
-        running = _running_in(story)
+        running = running_in(story)
         assert all(count == 1 for count in running.values()), running
 
 

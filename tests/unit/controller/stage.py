@@ -94,6 +94,7 @@ class GatedHost:
         self.came = threading.Event()
         self.fails: Exception | None = None
         self.done: list[Step] = []
+        self.looks = 0
         self.observing.set()
         self.operating.set()
 
@@ -104,6 +105,7 @@ class GatedHost:
 
     def observe(self) -> ObservedHost:
         """Observe once the gate is open."""
+        self.looks += 1
         self.observing.wait()
         return self.memory.observe()
 
@@ -250,6 +252,10 @@ class Stage:
     def writes(self) -> int:
         """Writing calls made at all hosts together."""
         return sum(host.writes for host in self.hosts.values())
+
+    def looks(self) -> dict[str, int]:
+        """How often each host was asked for everything."""
+        return {name: host.looks for name, host in self.hosts.items()}
 
     def where(self, guest: str) -> list[str]:
         """The hosts that have the guest."""
