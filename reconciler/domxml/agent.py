@@ -21,6 +21,12 @@ def read(domain: Element) -> bool:
     return bool(_elements(domain))
 
 
+def connected(domain: Element) -> bool:
+    """Whether the agent inside a running guest has opened the channel; a stored text never says."""
+    targets = domain.iterfind("devices/channel/target")
+    return any(one.get("name") == CHANNEL and one.get("state") == "connected" for one in targets)
+
+
 def write(domain: Element, wanted: bool, kind: Kind) -> bool:  # noqa: FBT001 - a field's value
     """Make it as wanted; say whether anything had to be changed."""
     if read(domain) is wanted:

@@ -46,10 +46,14 @@ _WRITERS: tuple[Writer, ...] = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """What a text says, and why an element of ours in it could not be read, if so."""
+    """What a text says, and why an element of ours in it could not be read, if so.
+
+    ``agent_connected`` is a fact of the run: only the text of a running guest tells it.
+    """
 
     definition: GuestDefinition
     mark_problem: str | None
+    agent_connected: bool = False
 
 
 def read(text: str, *, volumes: Volumes | None = None) -> Reading:
@@ -81,7 +85,11 @@ def read(text: str, *, volumes: Volumes | None = None) -> Reading:
         options=options.read(domain),
         mark=found.mark,
     )
-    return Reading(definition=definition, mark_problem=found.problem)
+    return Reading(
+        definition=definition,
+        mark_problem=found.problem,
+        agent_connected=agent.connected(domain),
+    )
 
 
 def render(definition: GuestDefinition, *, paths: Paths | None = None) -> str:

@@ -64,6 +64,7 @@ class _Read:
     lookups: tuple[tuple[str, VolumeSource | None], ...]
     definition: GuestDefinition | None
     problem: str | None
+    agent_connected: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,6 +205,7 @@ def observe_guests(
             mark_problem=one.stored.problem,
             disk_sizes=sizes[uuid],
             job=one.job,
+            agent_connected=one.live is not None and one.live.agent_connected,
         )
         for uuid, one in seen.items()
     }
@@ -280,6 +282,7 @@ def _read(text: str, text_digest: Digest, pools: ObservedPools) -> _Read:
         lookups=tuple(lookups),
         definition=reading.definition,
         problem=reading.mark_problem,
+        agent_connected=reading.agent_connected,
     )
 
 

@@ -89,7 +89,8 @@ class ObservedGuest:
     stale it is: judging it is the planner's work. ``mark_problem`` says why an element of ours
     could not be read. ``disk_sizes`` are the sizes in bytes that the guest is offered, by target.
     ``state_since`` is when the present state was first seen, or None if it is seen for the first
-    time. ``job`` names a job that somebody runs on the domain.
+    time. ``job`` names a job that somebody runs on the domain. ``agent_connected`` says whether the
+    guest agent inside has opened its channel.
     """
 
     name: GuestName
@@ -106,6 +107,7 @@ class ObservedGuest:
     mark_problem: str | None
     disk_sizes: Mapping[Target, int]
     job: str | None = None
+    agent_connected: bool = False
 
     @property
     def active(self) -> bool:

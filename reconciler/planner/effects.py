@@ -320,6 +320,7 @@ def _start(step: StartGuest, host: ObservedHost, now: datetime) -> ObservedHost:
         state_since=now,
         live=guest.stored,
         disk_sizes=_offered(guest.stored.disks, host),
+        agent_connected=guest.stored.agent,
     )
     free = host.free_memory_kib - guest.stored.memory.size_kib
     return replace(_with_guest(host, started), free_memory_kib=free)
@@ -342,6 +343,7 @@ def _stop(
         state_since=now,
         live=None,
         disk_sizes=_offered(guest.stored.disks, host),
+        agent_connected=False,
     )
     return replace(_with_guest(host, stopped), free_memory_kib=free)
 

@@ -241,6 +241,14 @@ def test_a_mark_that_libvirt_set_is_the_one_that_was_defined() -> None:
     assert read_mark(with_prefix) == MARK
 
 
+def test_an_agent_is_connected_where_the_running_guest_has_opened_its_channel() -> None:
+    text = (RECORDED / "qemu" / "full.live.xml").read_text()
+    assert not read(text).agent_connected
+    assert read(text.replace("state='disconnected'", "state='connected'")).agent_connected
+    other = text.replace("org.qemu.guest_agent.0", "org.example.0")
+    assert not read(other.replace("state='disconnected'", "state='connected'")).agent_connected
+
+
 def test_the_digest_without_the_mark_is_careful_where_the_mark_is_not_surely_ours() -> None:
     """Two elements that look like it, or one in a comment: then every byte counts."""
     text = render(DEFINITIONS["kvm-bios"], paths=PATHS)
