@@ -44,6 +44,8 @@ def _merged(name: str, own: Value, shared: Value) -> Value:
             return own
         return {**shared, **own}
     if isinstance(own, tuple) and isinstance(shared, tuple):
+        if not all(map(_name_of, shared)):
+            return own  # a list of other things than named ones is said as a whole
         names = {_name_of(entry) for entry in own}
         return (*own, *(entry for entry in shared if _name_of(entry) not in names))
     return own
