@@ -12,6 +12,7 @@ from reconciler.controller.departed import Departures
 from reconciler.controller.lease import Lease, is_held
 from reconciler.controller.loop import Controller, Rooms
 from reconciler.controller.observing import Observer, Waits
+from reconciler.controller.probing import Prober
 from reconciler.controller.remembering import Remembering
 from reconciler.controller.telling import Teller
 from reconciler.controller.wakeups import WakeUps
@@ -175,6 +176,7 @@ def open_controller(
                 fetch_every_s=settings.fetch_s,
             ),
             observer=observer,
+            prober=Prober(clock=clock, wake=wakeups.put),
             executor=executor,
             remembering=Remembering(journal, Departures(source, journal)),
             journal=journal,

@@ -147,6 +147,13 @@ MEANINGS: dict[Reason, Meaning] = {
         "guests is not built yet.",
         to_do="Write the host or pool that it is on, or move it by hand while it is off.",
     ),
+    Reason.START_AFTER: Meaning(
+        means="The guest is to be started after others (`startAfter`), and not all of them are "
+        "ready. It is defined and has its volumes; only its start waits, at most for the timeout "
+        "of each. A guest on a silent host counts as not ready.",
+        to_do="Nothing: it starts when they are ready, or without them when the time is up. The "
+        "message says what each of them lacks.",
+    ),
     Reason.ORDER: Meaning(
         means="As many steps are under way on the host as may be at once.",
         to_do="Nothing; it comes when one of them has ended.",

@@ -18,12 +18,14 @@ from reconciler.controller.worlds import APPROVALS_LAST
 from reconciler.errors import DomopsError, TransientError
 from reconciler.model.memory import Memory
 from reconciler.model.observed import ObservedWorld
+from reconciler.model.plan import Reason
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from reconciler.controller.observing import Observer
+    from reconciler.controller.probing import Prober
     from reconciler.controller.remembering import Remembering
     from reconciler.controller.telling import Teller
     from reconciler.controller.wakeups import WakeUps
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from reconciler.journal.journal import Journal
     from reconciler.journal.records import Event
     from reconciler.model.desired import DesiredWorld
-    from reconciler.model.names import HostName, PlanId
+    from reconciler.model.names import GuestName, HostName, PlanId
     from reconciler.model.plan import PlannedStep
     from reconciler.model.policy import Policy
     from reconciler.source.port import Source
@@ -50,6 +52,7 @@ class Rooms:
     source: Source
     worlds: Worlds
     observer: Observer
+    prober: Prober
     executor: Executor
     remembering: Remembering
     journal: Journal
@@ -74,6 +77,7 @@ class Controller:
         self._policy = policy
         self._record = record
         self._poll = timedelta(seconds=poll_s)
+        self._waits: Mapping[GuestName, datetime] = {}
         self._told = max((number for number, _ in rooms.journal.numbered_events(1)), default=0)
 
     # --------------------------------------------------------------------------------- looking
@@ -167,7 +171,7 @@ class Controller:
             now=now,
             observed=observation.world,
             operations=rooms.executor.operations(),
-            memory=memory,
+            memory=replace(memory, waits=self._waits, probes=rooms.prober.seen()),
             policy=replace(look.policy, approvals=self._policy.approvals | self._approved(now)),
             fresh=look.fresh | observation.fresh,
             problems=(*look.problems, *problems),
@@ -205,6 +209,8 @@ class Controller:
             self._record(result)
             return result
         look, planned = plan_on_fresh_words(found, self._observe)
+        self._waits = planned.waits
+        self._rooms.prober.want(planned.ports)
         problems = list(look.problems)
         started: tuple[PlannedStep, ...] = ()
         with _kept(problems):
@@ -269,6 +275,7 @@ class Controller:
         """Begin nothing more, let the calls that are out come back, and let go of everything."""
         self._rooms.executor.close(grace_s)
         self._rooms.observer.close()
+        self._rooms.prober.close()
         self._rooms.journal.close()
 
     def _is_done(
@@ -284,6 +291,12 @@ class Controller:
         steps = [one for one in result.plan.steps if permits is None or permits(one)]
         if steps or any(not one.condemned for one in result.operations):
             return False
+        if any(
+            change.reason is Reason.START_AFTER
+            for status in result.plan.statuses.values()
+            for change in status.changes
+        ):
+            return False  # a start is sure to come, by a readiness or by its deadline
         wake_at = result.plan.wake_at
         return wake_at is None or wake_at - result.now > patience
 

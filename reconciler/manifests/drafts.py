@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from reconciler.manifests.construct import Key, Value
+    from reconciler.manifests.kinds.devices import DiskSpec, NicSpec
     from reconciler.manifests.kinds.guest import GuestSpec
     from reconciler.manifests.surroundings import Surroundings
-    from reconciler.model.desired import DesiredDisk, DesiredNic
+    from reconciler.model.desired import DesiredDisk, DesiredNic, StartAfter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +26,7 @@ class Flawed:
     uuid: UUID
     disks: tuple[DesiredDisk, ...]
     nics: tuple[DesiredNic, ...]
+    start_after: tuple[StartAfter, ...]
     complaints: tuple[Complaint, ...]
 
 
@@ -95,11 +97,15 @@ class Draft:
         return {fields[name].alias or name for name in self.spec.model_fields_set}
 
     def _dotted(self, path: tuple[Key, ...]) -> str:
+        named: Mapping[str, tuple[DiskSpec | NicSpec, ...]] = {
+            "disks": self.spec.disks,
+            "networks": self.spec.networks,
+        }
         text = ""
         for step in path:
             if isinstance(step, int):
-                entries = self.spec.disks if path[1] == "disks" else self.spec.networks
-                text += f"[{entries[step].name}]"
+                entries = named.get(str(path[1]))
+                text += f"[{entries[step].name if entries else step}]"
             else:
                 text += f".{step}"
         return text.removeprefix(".")

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from reconciler.manifests import emulated, machine, peripherals
+from reconciler.manifests import emulated, machine, peripherals, starting
 from reconciler.manifests.derive import derive_uuid
 from reconciler.manifests.drafts import Draft, Flawed
 from reconciler.manifests.intent import intent_of
@@ -55,10 +55,17 @@ def build_guest(
     place = machine.place(draft)
     cpus, memory, boot = machine.cpus(draft), machine.memory(draft), machine.boot(draft, place)
     disks, nics = peripherals.disks(draft), peripherals.nics(draft)
+    start_after = starting.start_after(draft)
     emulated.warn(draft, place)
     uuid = manifest.metadata.uuid or derive_uuid(around.repository, draft.name)
     if draft.complaints or place is None or cpus is None or memory is None:
-        flawed = Flawed(uuid=uuid, disks=disks, nics=nics, complaints=tuple(draft.complaints))
+        flawed = Flawed(
+            uuid=uuid,
+            disks=disks,
+            nics=nics,
+            start_after=start_after,
+            complaints=tuple(draft.complaints),
+        )
         return flawed, tuple(draft.cautions)
     pool, host = place
     guest = DesiredGuest(
@@ -90,6 +97,7 @@ def build_guest(
         options=options(draft),
         mentioned=mentioned(written),
         uuid_said=manifest.metadata.uuid is not None,
+        start_after=start_after,
         lines=Lines(entry.file.content, entry.document.index, guest_class),
     )
     return replace(guest, intent=intent_of(guest)), tuple(draft.cautions)

@@ -20,6 +20,10 @@ What was added since is there only where it is said, so that the guests that do 
 their digests, and ``policy.RENDERER`` its number: each optional field that the manifest mentions,
 under its dotted name (``rng``), also at its default, because to mention it is to own it. A value
 with parts is an object, without the parts that are null or empty.
+Other fields that were added since have their key only where a guest says something else than the
+field's default:
+
+- ``startAfter`` a list, in the order written, of [guest, agent, [address, port] or null, seconds].
 
 Not in it: where anything is written, comments, order, which part came from a class, the commit.
 Changing what the first part says changes every digest; then `policy.RENDERER` must be raised.
@@ -39,7 +43,7 @@ from reconciler.model.names import Digest
 from reconciler.model.options import FIELDS
 
 if TYPE_CHECKING:
-    from reconciler.model.desired import DesiredGuest
+    from reconciler.model.desired import DesiredGuest, StartAfter
 
 Json = str | int | bool | None | list["Json"] | dict[str, "Json"]
 
@@ -58,7 +62,7 @@ def _wanted(guest: DesiredGuest) -> Json:
         [each.name, each.network, each.mac, each.model]
         for each in sorted(guest.nics, key=lambda each: each.name)
     ]
-    return {
+    wanted: dict[str, Json] = {
         "name": guest.name,
         "uuid": str(guest.uuid),
         "pool": guest.pool,
@@ -81,6 +85,14 @@ def _wanted(guest: DesiredGuest) -> Json:
         "labels": dict(guest.labels),
         **{name: _option(getattr(guest.options, FIELDS[name])) for name in guest.mentioned},
     }
+    if guest.start_after:
+        wanted["startAfter"] = [_start_after(each) for each in guest.start_after]
+    return wanted
+
+
+def _start_after(entry: StartAfter) -> Json:
+    port: Json = None if entry.port is None else [entry.port.address, entry.port.port]
+    return [entry.guest, entry.agent, port, entry.timeout_s]
 
 
 def _option(value: object) -> Json:

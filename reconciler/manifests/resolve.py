@@ -17,6 +17,7 @@ from reconciler.manifests.guests import build_guest
 from reconciler.manifests.kinds import Guest, GuestClass, Repository
 from reconciler.manifests.parse import Document, ParsedFile, parse_file
 from reconciler.manifests.problems import Problem, Severity, in_order
+from reconciler.manifests.starting import problems_of_order
 from reconciler.manifests.surroundings import Surroundings, SurroundingsBuilder
 from reconciler.model.desired import DesiredGuest, DesiredWorld, VolumeDisk
 from reconciler.model.names import GuestName
@@ -130,6 +131,7 @@ def resolve(
     resolver.problems.extend(builder.problems)
     resolver.build_guests(around)
     resolver.compare_claims(around)
+    resolver.compare_order()
     problems = in_order(resolver.problems)
     world = None
     if not problems and repository is not None:
@@ -278,6 +280,12 @@ class _Resolver:
                     if first is not claim:
                         thing = f'the volume "{disk.volume}" of storage "{disk.storage}"'
                         self._taken(claim, first, "volume", thing)
+
+    def compare_order(self) -> None:
+        """Refuse to wait for a guest that is not there, or for ever."""
+        outcomes = {name: built.outcome for name, built in self.built.items()}
+        for name, complaint in problems_of_order(self.built, outcomes, self.suspects):
+            self.problems.append(self.built[name].entry.problem(complaint))
 
     def _taken(self, claim: Claim, first: Claim, field_name: str, thing: str) -> None:
         there = self.built[first[0]].entry

@@ -221,6 +221,33 @@ class GuestWarning:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OpenPort:
+    """A TCP port that takes connections; ``address`` is numeric, so that no name is resolved."""
+
+    address: str
+    port: int
+
+    def __str__(self) -> str:
+        """``10.0.0.53:53``, ``[fd00::53]:53``."""
+        host = f"[{self.address}]" if ":" in self.address else self.address
+        return f"{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartAfter:
+    """Another guest that must be ready before this one is started.
+
+    Ready is: it runs; with ``agent``, its guest agent is connected too; with ``port``, that port
+    takes connections too. It is waited for at most ``timeout_s`` seconds.
+    """
+
+    guest: GuestName
+    agent: bool = False
+    port: OpenPort | None = None
+    timeout_s: int = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DesiredGuest:
     """One guest as its manifest wants it.
 
@@ -257,6 +284,7 @@ class DesiredGuest:
     origin: Origin
     warnings: tuple[GuestWarning, ...] = ()
     uuid_said: bool = False
+    start_after: tuple[StartAfter, ...] = ()
     lines: Mapping[str, int] = field(default_factory=dict, compare=False)
     """Line of each written field, by dotted path: ``spec.memory``, ``spec.disks[root].size``."""
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from reconciler.model.desired import OpenPort
     from reconciler.model.names import (
         Digest,
         GuestName,
@@ -60,6 +61,14 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """Whether a port took a connection at the instant ``at``."""
+
+    at: datetime
+    open: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
     """The controller's memory, as the planner is given it.
 
@@ -68,6 +77,8 @@ class Memory:
     is known from their answers alone.
     ``filled`` are the volumes whose creation was seen to end well, while their marks still say
     otherwise. ``crashes`` are the instants at which a guest was seen crashed, oldest first.
+    ``waits`` says since when each guest waits for others before it is started (``Plan.waits`` of
+    the plan before), ``probes`` what was last seen of the ports that it waits for.
     """
 
     guests: Mapping[GuestName, GuestHistory] = field(default_factory=dict)
@@ -77,3 +88,5 @@ class Memory:
     filled: frozenset[tuple[HostName, LibvirtPool, VolumeName]] = frozenset()
     failures: Mapping[GuestName, Failure] = field(default_factory=dict)
     crashes: Mapping[GuestName, tuple[datetime, ...]] = field(default_factory=dict)
+    waits: Mapping[GuestName, datetime] = field(default_factory=dict)
+    probes: Mapping[OpenPort, Probe] = field(default_factory=dict)

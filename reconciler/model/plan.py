@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from reconciler.model.desired import Origin
+    from reconciler.model.desired import OpenPort, Origin
     from reconciler.model.names import GuestName, HostName, PlanId, PoolName, Sha
     from reconciler.model.steps import Step
 
@@ -75,6 +75,7 @@ class Reason(StrEnum):
     LOCKING = "Locking"
     PINNED_ELSEWHERE = "PinnedElsewhere"
     ORDER = "Order"
+    START_AFTER = "StartAfter"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,3 +175,7 @@ class Plan:
     statuses: Mapping[GuestName, GuestStatus] = field(default_factory=dict)
     wake_at: datetime | None = None
     """The earliest instant at which a new pass may come to another plan without any event."""
+    waits: Mapping[GuestName, datetime] = field(default_factory=dict)
+    """Since when each guest waits for others to be ready; the next plan must be told of it."""
+    ports: frozenset[OpenPort] = frozenset()
+    """The ports of which the next plan would like to know whether they take connections."""

@@ -21,7 +21,7 @@ class Policy:
     because events and states come out of order. ``balloon_slack_kib`` is how far an achieved memory
     size may lie from the goal and still count as reached. ``crash_limit`` crashes within
     ``crash_window_s`` stall a guest. ``steps_per_host`` is how many operations may be under way on
-    one host at once.
+    one host at once. ``probe_counts_s`` is how old what was seen of a port may be and still count.
     """
 
     approvals: frozenset[PlanId] = frozenset()
@@ -33,3 +33,4 @@ class Policy:
     crash_window_s: int = 600
     crash_backoff_s: int = 5
     steps_per_host: int = 4
+    probe_counts_s: int = 30

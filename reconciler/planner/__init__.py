@@ -4,7 +4,8 @@
 connection and logs nothing, so a test can show it any world, including ones no lab can stage.
 
 The stages have names: match (which domain is which guest), classify (what each guest needs), place
-(where a missing one goes), dismiss (what has no manifest), limit (how much of it now).
+(where a missing one goes), dismiss (what has no manifest), order (what must be up first), limit
+(how much of it now).
 """
 
 from reconciler.planner.planning import plan

@@ -20,6 +20,7 @@ from reconciler.model.plan import (
 from reconciler.planner.case import Verdict
 from reconciler.planner.classify import classify
 from reconciler.planner.match import Found, Missing, Unclear, match
+from reconciler.planner.order import Around, order
 from reconciler.planner.placement import Placing
 from reconciler.planner.trash import dismiss
 
@@ -75,7 +76,11 @@ def plan(
     for name, outcome in matching.orphans.items():
         if isinstance(outcome, Unclear):
             verdicts[name] = _unclear(name, outcome, None)
-    verdicts = _limit(verdicts, desired, operations, policy)
+    ordered = order(
+        verdicts,
+        Around(matches=matching.guests, desired=desired, memory=memory, policy=policy, now=now),
+    )
+    verdicts = _limit(ordered.verdicts, desired, operations, policy)
     statuses = {name: verdicts[name].status for name in sorted(verdicts)}
     return Plan(
         steps=tuple(step for name in sorted(verdicts) if (step := verdicts[name].step)),
@@ -83,6 +88,8 @@ def plan(
         foreign=matching.foreign,
         statuses=statuses,
         wake_at=_wake_at(statuses, now),
+        waits=ordered.waits,
+        ports=ordered.ports,
     )
 
 

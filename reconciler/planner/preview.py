@@ -1,7 +1,8 @@
 """The preview: plan, let the steps have their expected effect, plan again, to the fixpoint.
 
 It shows the whole way from the observed world to the desired one, including what only becomes
-possible after something else, and moves ``now`` on to the next instant that a plan waits for.
+possible after something else, and moves ``now`` on to the next instant that a plan waits for. A
+port that a plan would like to know of is taken to answer once its guest runs.
 Nothing is asked and nothing is done.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from reconciler.model.memory import Probe
 from reconciler.model.observed import ObservedHost, ObservedWorld
 from reconciler.planner.effects import after, remembered
 from reconciler.planner.planning import plan
@@ -83,6 +85,11 @@ def preview(
     for _ in range(left):
         outcome = plan(desired, world, operations=operations, memory=memory, policy=policy, now=now)
         rounds.append(Round(at=now, plan=outcome))
+        known = memory.probes
+        answers = {port: Probe(at=now, open=True) for port in outcome.ports}
+        memory = replace(memory, waits=outcome.waits, probes={**known, **answers})
+        if not outcome.steps and any(known.get(port) != answers[port] for port in answers):
+            continue  # nothing is done, but more is known
         ended = tuple(one for one in operations if not one.condemned)
         if not outcome.steps and not ended:
             if outcome.wake_at is None:

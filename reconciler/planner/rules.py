@@ -211,4 +211,6 @@ def _wants_autostart(case: Case) -> bool:
                 if isinstance(disk, VolumeDisk)
             ]
             local = not any(storage.shared for storage in storages)
-            return case.desired.host is not None and local and case.wants_running
+            # libvirt knows no order among guests, so one that comes after others is left to us.
+            alone = not case.desired.start_after
+            return case.desired.host is not None and local and alone and case.wants_running

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from itertools import product
+from typing import Any
 from uuid import uuid5
 
 from hypothesis import strategies as st
@@ -24,6 +25,7 @@ from reconciler.model.desired import (
     DesiredWorld,
     GuestState,
     RestartWhen,
+    StartAfter,
 )
 from reconciler.model.mark import ShutdownPolicy, ThenWhat
 from reconciler.model.memory import DepartedHost
@@ -35,10 +37,12 @@ from reconciler.model.options import Options
 from reconciler.planner.effects import digest_of, remembered, with_disk, with_nic
 from tests.strategies.worlds import (
     ABLE,
+    CLOSED_PORT,
     HOSTS,
     MAIN,
     MIB,
     NAMES,
+    OPEN_PORT,
     REPOSITORY,
     SIDE,
     UNABLE,
@@ -107,6 +111,16 @@ _DISKS = tuple(
     )
 )
 
+# Whom a guest waits for: none, or one whose name comes before its own, so that there is no circle.
+_ORDERS: tuple[dict[str, Any] | None, ...] = (
+    None,
+    None,
+    {},
+    {"agent": True, "timeout_s": 60},
+    {"port": OPEN_PORT},
+    {"port": CLOSED_PORT, "timeout_s": 30},
+)
+
 _OPTIONS = st.sampled_from(
     (
         {},
@@ -130,11 +144,16 @@ def guests(draw: st.DrawFn, name: GuestName) -> DesiredGuest:
         **draw(_OPTIONS),
     }
     cards = draw(_CARDS)
+    earlier = [other for other in NAMES if other < name]
+    ready = draw(st.sampled_from(_ORDERS)) if earlier else None
     return guest(
         name,
         **fields,
         disks=_DISKS[draw(_DISK)],
         nics=tuple(nic(name, network=card) for card in cards),
+        start_after=()
+        if ready is None
+        else (StartAfter(guest=draw(st.sampled_from(earlier)), **ready),),
     )
 
 

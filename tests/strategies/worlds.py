@@ -48,13 +48,14 @@ from reconciler.model.desired import (
     HostRole,
     HostState,
     ImageRef,
+    OpenPort,
     Origin,
     PoolMode,
     RestartWhen,
     VolumeDisk,
 )
 from reconciler.model.mark import ShutdownPolicy
-from reconciler.model.memory import GuestHistory
+from reconciler.model.memory import GuestHistory, Probe
 from reconciler.model.memory import Memory as Remembered
 from reconciler.model.names import (
     Digest,
@@ -103,6 +104,8 @@ MAIN, SIDE = PoolName("main"), PoolName("side")
 VOLUMES = LibvirtPool("default")
 IMAGE = VolumeName("debian.raw")
 ORIGIN = Origin(path="guests.yaml", line=1)
+OPEN_PORT = OpenPort(address="10.0.0.53", port=53)
+CLOSED_PORT = OpenPort(address="10.0.0.53", port=54)
 
 ABLE = Capabilities(
     vcpu_hotplug=True,
@@ -392,6 +395,9 @@ class Story:
     met: set[GuestName]
     """Guests that were ever seen: such a one did not come with the commit that names it next."""
 
+    open_ports: set[OpenPort]
+    """The ports that take connections; whoever asks is told after the plan that asked."""
+
     @classmethod
     def of(cls, wish: DesiredWorld, *observed: ObservedHost, **policy: object) -> Story:
         """Begin with these hosts, and with a memory that knows that no host has left."""
@@ -406,6 +412,7 @@ class Story:
             since={},
             silent=set(),
             met=set(),
+            open_ports={OPEN_PORT},
         )
         story.hosts = {one.name: InMemoryHost(one, clock=lambda: story.now) for one in observed}
         return story
@@ -445,7 +452,7 @@ class Story:
 
     def plan(self) -> Plan:
         """The plan of this instant."""
-        return plan(
+        outcome = plan(
             self.desired,
             self.look(),
             operations=self.operations,
@@ -453,6 +460,9 @@ class Story:
             policy=self.policy,
             now=self.now,
         )
+        probes = {port: Probe(at=self.now, open=port in self.open_ports) for port in outcome.ports}
+        self.memory = replace(self.memory, waits=outcome.waits, probes=probes)
+        return outcome
 
     def carry_out(self, outcome: Plan) -> None:
         """Do the steps of a plan, each to its end."""

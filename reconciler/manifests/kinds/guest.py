@@ -19,6 +19,7 @@ from reconciler.manifests.fields import (
     refuse,
 )
 from reconciler.manifests.kinds.devices import DiskSpec, NicSpec
+from reconciler.manifests.kinds.starting import StartAfter
 
 # Note [Said or not]
 # A GuestClass and a guest are merged as plain values, before a model fills its defaults in (see
@@ -241,8 +242,15 @@ class GuestDefaults(Closed):
     placement: Annotated[PlacementSpec | None, NotBuilt("pin the guest with spec.host")] = Field(
         None, description="Where the guest would rather be."
     )
-    start_after: Annotated[tuple[Name, ...], NotBuilt()] = Field(
-        (), alias="startAfter", description="Guests that must run before this one is started."
+    start_after: tuple[StartAfter, ...] = Field(
+        (),
+        alias="startAfter",
+        max_length=64,
+        description=(
+            "Guests that must be ready before this one is started; a name alone asks that the guest"
+            " runs. Each is waited for until its `timeout`, and for no longer."
+        ),
+        examples=[["dns", {"guest": "db", "ready": "agent"}]],
     )
     migration: Annotated[MigrationSpec | None, NotBuilt("guests stay where they are for now")] = (
         Field(None, description="How the guest may be moved.")

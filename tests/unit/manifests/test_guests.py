@@ -22,8 +22,10 @@ from reconciler.model.desired import (
     CdromDisk,
     GuestState,
     ImageRef,
+    OpenPort,
     Origin,
     RestartWhen,
+    StartAfter,
     VolumeDisk,
 )
 from reconciler.model.mark import ShutdownPolicy, ThenWhat
@@ -267,3 +269,72 @@ def test_a_class_that_a_broken_file_may_define_is_not_missed() -> None:
     broken = guest("memry: 1GiB", name="large", kind="GuestClass")
     found = resolved(large=broken, lists=guest("class: large\npool: main"))
     assert {problem.path for problem in found.problems} == {"large.yaml"}
+
+
+DNS = guest(PLAIN + "agent: true", name="dns")
+WAITING = guest(
+    "pool: main\ncpus: 1\nmemory: 1GiB\nstartAfter: [dns]", name="last", kind="GuestClass"
+)
+
+
+def test_a_guest_that_comes_first_may_be_said_in_one_word_or_in_full() -> None:
+    short = guest_of(PLAIN + "startAfter: [dns]", dns=DNS)
+    full = guest_of(
+        PLAIN + "startAfter: [{guest: dns, ready: {state: running}, timeout: 5m}]", dns=DNS
+    )
+    assert short.start_after == (StartAfter(guest=GuestName("dns")),)
+    assert short.intent == full.intent
+
+
+def test_a_guest_may_wait_for_an_agent_and_a_port() -> None:
+    ready = "{guest: dns, ready: {state: agent, tcp: 53, address: 'FD00::0:53'}, timeout: 1m}"
+    port = OpenPort(address="fd00::53", port=53)
+    assert guest_of(PLAIN + f"startAfter: [{ready}]", dns=DNS).start_after == (
+        StartAfter(guest=GuestName("dns"), agent=True, port=port, timeout_s=60),
+    )
+    assert str(port) == "[fd00::53]:53"
+
+
+def test_what_a_guest_says_of_its_order_replaces_what_its_class_says() -> None:
+    for said, waits in (("", ("dns",)), ("startAfter: []", ()), ("startAfter: [db]", ("db",))):
+        found = guest_of(
+            f"class: last\ntype: hvm\n{said}", last=WAITING, dns=DNS, db=guest(PLAIN, name="db")
+        )
+        assert tuple(one.guest for one in found.start_after) == waits
+
+
+def test_every_circle_of_guests_that_wait_for_each_other_is_told_once() -> None:
+    circles = {"a": "b", "b": "a", "c": "d", "d": "e", "e": "c", "f": "c"}
+    files = {
+        name: guest(PLAIN + f"startAfter: [{first}]", name=name) for name, first in circles.items()
+    }
+    problems = resolved(**files).problems
+    assert [(problem.path, problem.sentence.count("→")) for problem in problems] == [
+        ("a.yaml", 2),
+        ("c.yaml", 3),
+    ]
+    for name in "cde":
+        assert f'"{name}" ({name}.yaml:9)' in problems[1].sentence
+
+
+def test_a_circle_is_told_also_of_guests_that_have_other_mistakes() -> None:
+    files = {
+        "a": guest(PLAIN + "host: nowhere\nstartAfter: [b]", name="a"),
+        "b": guest(PLAIN + "startAfter: [a]", name="b"),
+    }
+    assert len(resolved(**files).problems) == 2
+
+
+def test_a_long_line_of_guests_is_no_circle() -> None:
+    files = {
+        f"g{number}": guest(PLAIN + f"startAfter: [g{number + 1}]", name=f"g{number}")
+        for number in range(1500)
+    }
+    found = world_of(**files, g1500=guest(PLAIN, name="g1500"))
+    assert len(found.guests) == 1501
+
+
+def test_a_guest_that_a_broken_file_may_define_is_not_missed() -> None:
+    broken = guest("memry: 1GiB", name="dns")
+    found = resolved(dns=broken, lists=guest(PLAIN + "startAfter: [dns]"))
+    assert {problem.path for problem in found.problems} == {"dns.yaml"}

@@ -28,8 +28,10 @@ from reconciler.model.desired import (
     DesiredNic,
     GuestState,
     ImageRef,
+    OpenPort,
     Origin,
     RestartWhen,
+    StartAfter,
     VolumeDisk,
 )
 from reconciler.model.mark import ShutdownPolicy, ThenWhat
@@ -163,6 +165,18 @@ OTHERS: dict[str, tuple[DesiredGuest, ...]] = {
     "mentioned": (replace(GUEST, mentioned=(RNG,)),),
     "options": (replace(GUEST, mentioned=(RNG,), options=Options(rng=True)),),
 }
+FIRST = StartAfter(guest=GuestName("dns"))
+OTHERS["start_after"] = tuple(
+    replace(GUEST, start_after=(entry,))
+    for entry in (
+        FIRST,
+        replace(FIRST, guest=GuestName("db")),
+        replace(FIRST, agent=True),
+        replace(FIRST, timeout_s=60),
+        replace(FIRST, port=OpenPort(address="10.0.0.53", port=53)),
+        replace(FIRST, port=OpenPort(address="10.0.0.53", port=54)),
+    )
+)
 NOT_WANTED = {"intent", "origin", "lines", "uuid_said", "warnings"}
 
 
