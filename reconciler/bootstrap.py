@@ -20,6 +20,7 @@ from reconciler.controller.worlds import Worlds
 from reconciler.errors import DomopsError, RefusedError
 from reconciler.executor.executor import Executor
 from reconciler.hypervisor.libvirthost import LibvirtHost
+from reconciler.hypervisor.statistics import LibvirtStatistics
 from reconciler.journal.journal import Journal
 from reconciler.journal.records import Approval
 from reconciler.model.policy import Policy
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from reconciler.controller.results import PassResult
     from reconciler.hypervisor.port import Host
+    from reconciler.hypervisor.statistics import StatisticsReader
     from reconciler.model.desired import DesiredHost
     from reconciler.model.names import HostName, PlanId
     from reconciler.settings import Settings
@@ -71,6 +73,7 @@ class Opened:
     clock: Clock
     latest: Latest
     doors: Doors
+    reader_for: Callable[[DesiredHost], StatisticsReader]
 
 
 class Doors:
@@ -121,6 +124,7 @@ def open_controller(
     from_folder: Path | None = None,
     revision: str | None = None,
     host_for: Callable[[DesiredHost, Callable[[], datetime]], Host] | None = None,
+    reader_for: Callable[[DesiredHost, Callable[[], datetime]], StatisticsReader] | None = None,
     policy: Policy | None = None,
 ) -> Iterator[Opened]:
     """Put a controller together, and take it apart when the block ends.
@@ -136,6 +140,7 @@ def open_controller(
     """
     clock = Clock()
     make_host = host_for or libvirt_host
+    make_reader = reader_for or libvirt_statistics
     with contextlib.ExitStack() as stack:
         path = settings.state_dir / JOURNAL_FILE
         if writing:
@@ -200,12 +205,18 @@ def open_controller(
             clock=clock,
             latest=latest,
             doors=doors,
+            reader_for=lambda host: make_reader(host, clock),
         )
 
 
 def libvirt_host(host: DesiredHost, clock: Callable[[], datetime]) -> Host:
     """Open the door to a host through libvirt; nothing is connected before it is used."""
     return LibvirtHost(name=host.name, uri=host.uri, clock=clock)
+
+
+def libvirt_statistics(host: DesiredHost, clock: Callable[[], datetime]) -> StatisticsReader:
+    """Open a reader of what the guests of a host use; nothing is connected before it is used."""
+    return LibvirtStatistics(name=host.name, uri=host.uri, clock=clock)
 
 
 def approve(settings: Settings, plan_id: PlanId, *, who: str) -> None:

@@ -20,6 +20,7 @@ from reconciler.cli.locating import LOCATING
 from reconciler.cli.reasons import MEANINGS as REASONS
 from reconciler.recording.log import MEANINGS as EVENTS
 from reconciler.recording.metrics import families as metrics
+from reconciler.recording.metrics.domains import OF_HOSTS
 from reconciler.settings import ENVIRONMENT_PREFIX, Settings
 
 if TYPE_CHECKING:
@@ -162,6 +163,13 @@ def _metrics() -> str:
         *_families(metrics.OF_PASSES + metrics.OF_INSTRUMENTS),
         "",
         "Besides these there are `process_*`: memory, processor time and open files of domops.",
+        "",
+        "## /metrics/host/NAME",
+        "",
+        "What the guests of one host use, asked of the host at every scrape. The names are those",
+        "of the libvirt exporters. What a hypervisor does not count has no series.",
+        "",
+        *_families(OF_HOSTS),
     )
 
 

@@ -21,8 +21,8 @@ from reconciler.hypervisor.eventloop import run_event_loop
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_KEEPALIVE_INTERVAL_S = 5
-_KEEPALIVE_MISSES = 5
+KEEPALIVE_INTERVAL_S = 5
+KEEPALIVE_MISSES = 5
 
 _DOMAIN_EVENTS = (
     libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE,
@@ -141,7 +141,7 @@ class Link:
         connection = self._open(self._uri)
         # A driver inside this process has nobody to keep alive, and says so.
         with contextlib.suppress(libvirt.libvirtError):
-            connection.setKeepAlive(_KEEPALIVE_INTERVAL_S, _KEEPALIVE_MISSES)
+            connection.setKeepAlive(KEEPALIVE_INTERVAL_S, KEEPALIVE_MISSES)
         return connection
 
     def _register(self, connection: libvirt.virConnect) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from reconciler.model.names import HostName
+from reconciler.recording.metrics.domains import of_host
 from reconciler.recording.metrics.passes import of_pass
 from reconciler.recording.metrics.text import CONTENT_TYPE
 from reconciler.web.server import Page
@@ -14,14 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime, timedelta
 
-    from reconciler.model.names import HostName
     from reconciler.recording.metrics.instruments import Instruments
     from reconciler.recording.sight import Latest
+    from reconciler.web.hosts import Readers
+    from reconciler.web.server import Request
 
-_NOT_FOUND = Page(
-    status=HTTPStatus.NOT_FOUND,
-    body=b"There are /metrics, /healthz and /readyz.\n",
-)
+_OF_HOST = "/metrics/host/"
+_NOT_LABEL = re.compile(r"[^a-zA-Z0-9_]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,25 +33,61 @@ class Pages:
 
     latest: Latest
     instruments: Instruments
+    readers: Readers
     writes: Callable[[], Mapping[HostName, int]]
     clock: Callable[[], datetime]
     beat: timedelta
 
-    def at(self, path: str) -> Page:
-        """The page at ``path``."""
-        match path:
+    def at(self, request: Request) -> Page:
+        """The page that is asked for."""
+        match request.path:
             case "/metrics":
                 return self._metrics()
             case "/healthz":
                 return self._health()
             case "/readyz":
                 return self._readiness()
+            case "/sd":
+                return self._targets(request.address)
+            case path if path.startswith(_OF_HOST):
+                return self._host(HostName(path.removeprefix(_OF_HOST)))
             case _:
-                return _NOT_FOUND
+                return _not_found("there are /metrics, /metrics/host/NAME, /sd, /healthz, /readyz")
 
     def _metrics(self) -> Page:
         parts = [*of_pass(self.latest.sight, writes=self.writes()), self.instruments.text()]
         return Page(body="".join(parts).encode(), kind=CONTENT_TYPE)
+
+    def _host(self, name: HostName) -> Page:
+        """What the guests of one host use; old figures with their age where it does not answer."""
+        host = self.readers.hosts().get(name)
+        if host is None:
+            return _not_found(f"the commit in force has no host {name!r} that is looked at")
+        reader = self.readers.reader(host)
+        if isinstance(reader, str):
+            return _unavailable(reader)
+        text = "".join(of_host(reader.read(), self.clock()))
+        return Page(body=text.encode(), kind=CONTENT_TYPE)
+
+    def _targets(self, address: str) -> Page:
+        """The hosts as Prometheus's HTTP service discovery reads them, at the address we have."""
+        targets = [
+            {
+                "targets": [address],
+                "labels": {
+                    "__metrics_path__": f"{_OF_HOST}{name}",
+                    "__meta_domops_host": name,
+                    "instance": name,
+                    "pool": host.pool,
+                    **{
+                        f"__meta_domops_label_{_NOT_LABEL.sub('_', key)}": value
+                        for key, value in sorted(host.labels.items())
+                    },
+                },
+            }
+            for name, host in sorted(self.readers.hosts().items())
+        ]
+        return Page(body=json.dumps(targets, indent=1).encode(), kind="application/json")
 
     def _health(self) -> Page:
         """Whether the loop beats; before its first pass it has as long as between two."""
@@ -63,6 +102,10 @@ class Pages:
         if not self.latest.ready:
             return _unavailable("no pass over a good commit was made yet")
         return Page(body=b"ok\n")
+
+
+def _not_found(why: str) -> Page:
+    return Page(status=HTTPStatus.NOT_FOUND, body=f"{why}\n".encode())
 
 
 def _unavailable(why: str) -> Page:

@@ -36,9 +36,17 @@ class Page:
     status: HTTPStatus = HTTPStatus.OK
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What is asked for; ``address`` is what the client called us."""
+
+    path: str
+    address: str
+
+
 @contextlib.contextmanager
-def served(address: tuple[str, int], page_at: Callable[[str], Page]) -> Iterator[int]:
-    """Serve ``page_at(path)`` until the block ends; gives the port.
+def served(address: tuple[str, int], page_at: Callable[[Request], Page]) -> Iterator[int]:
+    """Serve ``page_at`` of each request until the block ends; gives the port.
 
     Raises:
         StalledError: the address cannot be listened on.
@@ -62,7 +70,7 @@ def served(address: tuple[str, int], page_at: Callable[[str], Page]) -> Iterator
         thread.join()
 
 
-def _server(address: tuple[str, int], page_at: Callable[[str], Page]) -> _Server:
+def _server(address: tuple[str, int], page_at: Callable[[Request], Page]) -> _Server:
     family, *_ = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)[0]
 
     class Handler(_Handler):
@@ -117,7 +125,7 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = _SLOWEST_S
     server_version = "domops"
     sys_version = ""
-    pages: Callable[[str], Page]
+    pages: Callable[[Request], Page]
 
     def do_GET(self) -> None:
         """Answer with the page."""
@@ -133,7 +141,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _head(self) -> Page:
         try:
-            page = self.pages(unquote(urlsplit(self.path).path))
+            page = self.pages(
+                Request(
+                    path=unquote(urlsplit(self.path).path),
+                    address=self.headers.get("Host") or self._own_address(),
+                )
+            )
         except Exception as error:  # noqa: BLE001 - who asks must be told that it is our fault
             what = f"unforeseen {type(error).__name__}: {error}\n"
             page = Page(status=HTTPStatus.INTERNAL_SERVER_ERROR, body=what.encode())
@@ -143,3 +156,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("X-Content-Type-Options", "nosniff")
         self.end_headers()
         return page
+
+    def _own_address(self) -> str:
+        host, port = self.connection.getsockname()[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

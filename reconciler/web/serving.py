@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.recording.metrics.instruments import Instruments
 from reconciler.settings import listen_address
+from reconciler.web.hosts import Readers
 from reconciler.web.pages import Pages
 from reconciler.web.server import served
 
@@ -44,14 +45,19 @@ def shown(opened: Opened, settings: Settings) -> Iterator[Showing]:
         return
     instruments = Instruments()
     opened.latest.hear(instruments.passed)
+    readers = Readers(opened.latest, opened.reader_for)
     pages = Pages(
         latest=opened.latest,
+        readers=readers,
         instruments=instruments,
         writes=opened.doors.writes,
         clock=opened.clock,
         beat=timedelta(seconds=settings.poll_s + 2 * settings.patience_s) + _SLACK,
     )
-    with served(listen_address(settings.listen), pages.at) as port:
+    with (
+        contextlib.closing(readers),
+        served(listen_address(settings.listen), pages.at) as port,
+    ):
         yield Showing(port=port, tell=instruments.happened)
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from reconciler.bootstrap import Opened
     from reconciler.controller.results import Converged
     from reconciler.hypervisor.port import Host
+    from reconciler.hypervisor.statistics import StatisticsReader
     from reconciler.journal.records import Event
     from reconciler.model.desired import DesiredHost
     from reconciler.model.plan import PlannedStep
@@ -168,6 +169,7 @@ class Stage:
     patience_s: float = 5
     address: str | None = None
     events: list[Event] = field(default_factory=list)
+    reader_for: Callable[[DesiredHost, Callable[[], datetime]], StatisticsReader] | None = None
 
     @property
     def repository(self) -> Path:
@@ -229,6 +231,7 @@ class Stage:
             self.settings(),
             writing=writing,
             host_for=self.host_for,
+            reader_for=self.reader_for,
             policy=Policy(settle_qemu_s=0, settle_xen_s=0),
         )
 

@@ -10,7 +10,7 @@ import pytest
 
 from reconciler.errors import StalledError
 from reconciler.settings import Settings, listen_address
-from reconciler.web.server import Page, served
+from reconciler.web.server import Page, Request, served
 from reconciler.web.serving import shown
 from tests.unit.controller.stage import Stage
 from tests.unit.web.scraping import Served, serving
@@ -101,8 +101,8 @@ def test_clients_that_say_nothing_keep_nobody_from_being_answered() -> None:
 
 
 def test_a_page_that_fails_is_our_fault_and_is_said() -> None:
-    def fails(path: str) -> Page:
-        raise KeyError(path)
+    def fails(request: Request) -> Page:
+        raise KeyError(request.path)
 
     with (
         served(("127.0.0.1", 0), fails) as port,
