@@ -25,7 +25,7 @@ from reconciler.journal.journal import Journal
 from reconciler.journal.records import Approval
 from reconciler.model.policy import Policy
 from reconciler.recording.sight import Latest, Sight
-from reconciler.recording.status import STATUS_FILE, write_status
+from reconciler.recording.status import STATUS_FILE, StatusFile
 from reconciler.source.folder import FolderSource
 from reconciler.source.gitrepository import open_repository
 from reconciler.source.pinned import PinnedSource
@@ -236,12 +236,13 @@ def approve(settings: Settings, plan_id: PlanId, *, who: str) -> None:
 
 
 def _recorder(path: Path, latest: Latest) -> Callable[[PassResult], None]:
+    status = StatusFile(path)
+
     def record(result: PassResult) -> None:
         latest.put(_sight(result))
         # Recording may fall silent, but never fail a pass.
         with contextlib.suppress(OSError, DomopsError):
-            write_status(
-                path,
+            status.write(
                 now=result.now,
                 world=result.world,
                 observed=result.observed,

@@ -19,13 +19,16 @@ if TYPE_CHECKING:
     from reconciler.controller.results import Look
     from reconciler.model.names import HostName
     from reconciler.model.plan import Plan, PlannedStep
+    from reconciler.planner import Memo
 
 _ROUNDS = 3
 """How often a pass plans anew because steps rest on hosts whose word is old."""
 
 
 def plan_on_fresh_words(
-    look: Look, observe: Callable[[Look, frozenset[HostName]], Look]
+    look: Look,
+    observe: Callable[[Look, frozenset[HostName]], Look],
+    memo: Memo | None = None,
 ) -> tuple[Look, Plan]:
     """Plan; have ``observe`` ask the hosts that steps rest on and that said nothing yet; plan anew.
 
@@ -33,7 +36,7 @@ def plan_on_fresh_words(
     last one all, so that it ends. A commit that gives no step is looked at once with all hosts
     asked: what it wants may hang on something that no event tells.
     """
-    planned = _plan(look)
+    planned = _plan(look, memo)
     for rounds_left in reversed(range(_ROUNDS)):
         missing = frozenset(name for one in planned.steps for name in _unheard(one, look))
         if look.new_commit and not planned.steps:
@@ -41,7 +44,7 @@ def plan_on_fresh_words(
         if not missing:
             break
         look = observe(look, missing if rounds_left else _old_answers(look))
-        planned = _plan(look)
+        planned = _plan(look, memo)
     return look, planned
 
 
@@ -50,7 +53,7 @@ def rests_on_fresh_words(planned: PlannedStep, look: Look) -> bool:
     return not _unheard(planned, look)
 
 
-def _plan(look: Look) -> Plan:
+def _plan(look: Look, memo: Memo | None) -> Plan:
     return plan(
         look.world,
         look.observed,
@@ -58,6 +61,7 @@ def _plan(look: Look) -> Plan:
         memory=look.memory,
         policy=look.policy,
         now=look.now,
+        memo=memo,
     )
 
 

@@ -19,6 +19,7 @@ from reconciler.errors import DomopsError, TransientError
 from reconciler.model.memory import Memory
 from reconciler.model.observed import ObservedWorld
 from reconciler.model.plan import Reason
+from reconciler.planner import Memo
 
 if TYPE_CHECKING:
     import threading
@@ -78,6 +79,7 @@ class Controller:
         self._record = record
         self._poll = timedelta(seconds=poll_s)
         self._waits: Mapping[GuestName, datetime] = {}
+        self._memo = Memo()
         self._told = max((number for number, _ in rooms.journal.numbered_events(1)), default=0)
 
     # --------------------------------------------------------------------------------- looking
@@ -208,7 +210,7 @@ class Controller:
             result = replace(found, took_s=(self._clock() - began).total_seconds())
             self._record(result)
             return result
-        look, planned = plan_on_fresh_words(found, self._observe)
+        look, planned = plan_on_fresh_words(found, self._observe, self._memo)
         self._waits = planned.waits
         self._rooms.prober.want(planned.ports)
         problems = list(look.problems)

@@ -223,8 +223,8 @@ class Observer:
         kept = self._kept[name]
         if kept.filled:
             return what
-        filled = _sharing(self.states.fill(what), kept.before)
-        kept.said, kept.filled = _sharing(self.states.fill(what), kept.before), True
+        filled = sharing(self.states.fill(what), kept.before)
+        kept.said, kept.filled = sharing(self.states.fill(what), kept.before), True
         kept.before = None
         return filled
 
@@ -253,7 +253,7 @@ class Observer:
             self._silent_since.pop(name, None)
 
 
-def _sharing(new: ObservedHost, old: ObservedHost | None) -> ObservedHost:
+def sharing(new: ObservedHost, old: ObservedHost | None) -> ObservedHost:
     """``new``, with what has not changed taken from ``old``, so that it is known by identity."""
     if old is None:
         return new

@@ -8,7 +8,8 @@ The stages have names: match (which domain is which guest), classify (what each 
 (how much of it now).
 """
 
+from reconciler.planner.memo import Memo
 from reconciler.planner.planning import plan
 from reconciler.planner.preview import Preview, Round, preview
 
-__all__ = ["Preview", "Round", "plan", "preview"]
+__all__ = ["Memo", "Preview", "Round", "plan", "preview"]

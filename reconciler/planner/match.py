@@ -16,7 +16,7 @@ from reconciler.model.observed import ObservedGuest, ObservedHost, ObservedWorld
 from reconciler.model.plan import Foreign, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Container, Iterator, Mapping
     from uuid import UUID
 
     from reconciler.model.desired import DesiredGuest, DesiredHost, DesiredWorld
@@ -72,32 +72,51 @@ def match(
     desired: DesiredWorld,
     observed: ObservedWorld,
     *,
-    operations: tuple[Operation, ...],
     memory: Memory,
+    index: Index,
+    settled: Container[GuestName] = frozenset(),
 ) -> Matching:
-    """Find every guest, or say why it cannot be told where it is."""
-    index = _index(desired, observed)
-    index.condemned.update({one.guest: one for one in operations if one.condemned})
+    """Find every guest but those that are ``settled``, or say why it cannot be told where it is."""
     guests: dict[GuestName, Match] = {}
     for guest in desired.guests.values():
-        guests[guest.name] = _one(guest, index, desired, observed, memory)
+        if guest.name not in settled:
+            guests[guest.name] = _one(guest, index, desired, observed, memory)
     orphans: dict[GuestName, Match] = {}
-    for name, copies in index.owned.items():
-        if name not in desired.guests:
-            orphans[name] = _home(name, copies, index, desired, observed, memory, None)
+    for name in sorted(index.owned.keys() - desired.guests.keys()):
+        copies = index.owned[name]
+        orphans[name] = _home(name, copies, index, desired, observed, memory, None)
     return Matching(guests=guests, orphans=orphans, foreign=tuple(index.foreign))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Copy:
+class Copy:
+    """A domain that carries our mark and is meant by it."""
+
     host: ObservedHost
     guest: ObservedGuest
     mark: Mark
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What one answer of a host gives to the index of a repository."""
+
+    repository: UUID
+    host: ObservedHost
+    owned: Mapping[GuestName, list[Copy]]
+    strangers: tuple[ObservedGuest, ...]
+    foreign: tuple[Foreign, ...]
+
+
 @dataclass(slots=True, kw_only=True)
-class _Index:
-    owned: dict[GuestName, list[_Copy]] = field(default_factory=lambda: defaultdict(list))
+class Index:
+    """All that was seen, by what a guest is known by.
+
+    ``certain`` says that there is no host, silent or departed, on which anything could be.
+    """
+
+    certain: bool
+    owned: dict[GuestName, list[Copy]] = field(default_factory=dict)
     strange_uuids: dict[UUID, list[tuple[ObservedHost, ObservedGuest]]] = field(
         default_factory=lambda: defaultdict(list)
     )
@@ -108,20 +127,61 @@ class _Index:
     condemned: dict[GuestName, Operation] = field(default_factory=dict)
 
 
-def _index(desired: DesiredWorld, observed: ObservedWorld) -> _Index:
-    index = _Index()
+def index_of(
+    desired: DesiredWorld,
+    observed: ObservedWorld,
+    *,
+    operations: tuple[Operation, ...],
+    memory: Memory,
+    parts: dict[HostName, Part],
+) -> Index:
+    """Put the index together; ``parts`` are those of earlier answers, and are kept up to date."""
+    index = Index(certain=_is_certain(desired, observed, memory))
+    index.condemned.update({one.guest: one for one in operations if one.condemned})
     for host in observed.answered():
-        for guest in host.guests.values():
-            mark = guest.mark
-            if mark is not None and mark.owner == desired.repository and mark.uuid == guest.uuid:
-                index.owned[mark.guest].append(_Copy(host=host, guest=guest, mark=mark))
-                continue
-            problem = _mark_problem(guest, desired.repository)
-            if problem:
-                index.foreign.append(Foreign(host=host.name, name=guest.name, message=problem))
+        part = parts.get(host.name)
+        if part is None or part.host is not host or part.repository != desired.repository:
+            part = parts[host.name] = _part(host, desired.repository)
+        if index.owned.keys().isdisjoint(part.owned):
+            index.owned.update(part.owned)
+        else:
+            for name, copies in part.owned.items():
+                index.owned[name] = [*index.owned.get(name, ()), *copies]
+        for guest in part.strangers:
             index.strange_uuids[guest.uuid].append((host, guest))
             index.strange_names[guest.name].append((host, guest))
+        index.foreign.extend(part.foreign)
     return index
+
+
+def _is_certain(desired: DesiredWorld, observed: ObservedWorld, memory: Memory) -> bool:
+    return memory.departed == () and all(
+        isinstance(observed.hosts.get(host.name), ObservedHost)
+        for host in desired.hosts.values()
+        if host.state is not HostState.RETIRED
+    )
+
+
+def _part(host: ObservedHost, repository: UUID) -> Part:
+    owned: dict[GuestName, list[Copy]] = {}
+    strangers: list[ObservedGuest] = []
+    foreign: list[Foreign] = []
+    for guest in host.guests.values():
+        mark = guest.mark
+        if mark is not None and mark.owner == repository and mark.uuid == guest.uuid:
+            owned.setdefault(mark.guest, []).append(Copy(host=host, guest=guest, mark=mark))
+            continue
+        problem = _mark_problem(guest, repository)
+        if problem:
+            foreign.append(Foreign(host=host.name, name=guest.name, message=problem))
+        strangers.append(guest)
+    return Part(
+        repository=repository,
+        host=host,
+        owned=owned,
+        strangers=tuple(strangers),
+        foreign=tuple(foreign),
+    )
 
 
 def _mark_problem(guest: ObservedGuest, repository: UUID) -> str:
@@ -135,7 +195,7 @@ def _mark_problem(guest: ObservedGuest, repository: UUID) -> str:
 
 def _one(
     guest: DesiredGuest,
-    index: _Index,
+    index: Index,
     desired: DesiredWorld,
     observed: ObservedWorld,
     memory: Memory,
@@ -157,6 +217,8 @@ def _one(
                 reason=Reason.FOREIGN,
                 message=f"a domain named {domain.name} exists on {host.name} and is not ours",
             )
+    if index.certain:
+        return Missing()
     doubt = "; ".join(_could_be(guest.name, guest.pool, desired, observed, memory))
     if doubt:
         return Unclear(reason=Reason.HOST_UNKNOWN, message=f"it could be elsewhere: {doubt}")
@@ -173,8 +235,8 @@ def _bound(operation: Operation) -> Unclear:
 
 def _home(
     name: GuestName,
-    copies: list[_Copy],
-    index: _Index,
+    copies: list[Copy],
+    index: Index,
     desired: DesiredWorld,
     observed: ObservedWorld,
     memory: Memory,
@@ -207,7 +269,7 @@ def _home(
             message=f"it is defined on {where} with the same generation; undefine one by hand",
         )
     home = homes[0]
-    doubt = _could_be(name, pool, desired, observed, memory)
+    doubt = () if index.certain else _could_be(name, pool, desired, observed, memory)
     return Found(host=home.host, guest=home.guest, mark=home.mark, elsewhere="; ".join(doubt))
 
 

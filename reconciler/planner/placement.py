@@ -55,6 +55,8 @@ class Placing:
         self._observed = observed
         self._taken_kib = dict(taken_kib)
         self._taken_cpus: dict[HostName, int] = {}
+        self._promised_kib: dict[HostName, int] = {}
+        self._used_cpus: dict[HostName, int] = {}
         self._memory = memory
         self._now = now
 
@@ -99,14 +101,16 @@ class Placing:
 
     def _free_kib(self, manifest: DesiredHost, host: ObservedHost) -> int:
         taken = self._taken_kib.get(host.name, 0)
-        promised = sum(
-            other.stored.memory.size_kib
-            for other in host.guests.values()
-            if not other.active
-            and other.stored is not None
-            and other.mark is not None
-            and other.mark.phase is Phase.CREATING
-        )
+        if host.name not in self._promised_kib:
+            self._promised_kib[host.name] = sum(
+                other.stored.memory.size_kib
+                for other in host.guests.values()
+                if not other.active
+                and other.stored is not None
+                and other.mark is not None
+                and other.mark.phase is Phase.CREATING
+            )
+        promised = self._promised_kib[host.name]
         return host.free_memory_kib - manifest.reserve_memory_kib - taken - promised
 
     def _obstacles(
@@ -132,9 +136,11 @@ class Placing:
         self, guest: DesiredGuest, manifest: DesiredHost, host: ObservedHost
     ) -> Iterator[str]:
         overcommit = self._world.pools[guest.pool].overcommit_cpus
-        used = self._taken_cpus.get(host.name, 0) + sum(
-            other.live.vcpus.count for other in host.guests.values() if other.live is not None
-        )
+        if host.name not in self._used_cpus:
+            self._used_cpus[host.name] = sum(
+                other.live.vcpus.count for other in host.guests.values() if other.live is not None
+            )
+        used = self._taken_cpus.get(host.name, 0) + self._used_cpus[host.name]
         most = int((host.cpus - manifest.reserve_cpus) * overcommit)
         if used + guest.cpus.count > most:
             yield f"has {max(most - used, 0)} virtual CPUs free, {guest.cpus.count} are needed"

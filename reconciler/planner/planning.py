@@ -19,7 +19,8 @@ from reconciler.model.plan import (
 )
 from reconciler.planner.case import Verdict
 from reconciler.planner.classify import classify
-from reconciler.planner.match import Found, Missing, Unclear, match
+from reconciler.planner.match import Found, Missing, Unclear, index_of, match
+from reconciler.planner.memo import Inputs, Memo, busy
 from reconciler.planner.order import Around, order
 from reconciler.planner.placement import Placing
 from reconciler.planner.trash import dismiss
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from reconciler.model.observed import ObservedWorld
     from reconciler.model.operation import Operation
     from reconciler.model.policy import Policy
+    from reconciler.planner.match import Index, Match
 
 
 def plan(
@@ -44,46 +46,96 @@ def plan(
     memory: Memory,
     policy: Policy,
     now: datetime,
+    memo: Memo | None = None,
 ) -> Plan:
-    """Say what to start now, what is held, and how every guest stands."""
-    matching = match(desired, observed, operations=operations, memory=memory)
-    under_way = {operation.guest: operation for operation in operations}
-    verdicts: dict[GuestName, Verdict] = {}
+    """Say what to start now, what is held, and how every guest stands.
+
+    ``memo`` saves work and changes nothing, see Note [Memo].
+    """
+    inputs = Inputs(
+        desired=desired, observed=observed, operations=operations, memory=memory, policy=policy
+    )
+    memo = memo if memo is not None else Memo()
+    known = memo.same_plan(inputs, now)
+    if known is not None:
+        return known
+    outcome = _plan(inputs, memo, now)
+    memo.keep_plan(inputs, outcome, now)
+    return outcome
+
+
+def _plan(inputs: Inputs, memo: Memo, now: datetime) -> Plan:
+    desired, observed, policy = inputs.desired, inputs.observed, inputs.policy
+    under_way = {operation.guest: operation for operation in inputs.operations}
+    index = index_of(
+        desired,
+        observed,
+        operations=inputs.operations,
+        memory=inputs.memory,
+        parts=memo.parts,
+    )
+    verdicts = memo.quiet(inputs, index, busy(under_way, inputs.memory), now)
+    quiet = frozenset(verdicts)
+    matching = match(desired, observed, memory=inputs.memory, index=index, settled=quiet)
     missing: list[GuestName] = []
     for name, outcome in matching.guests.items():
         guest = desired.guests[name]
         match outcome:
             case Found():
-                verdicts[name] = classify(
+                verdict = classify(
                     guest,
                     outcome,
                     desired,
                     operation=under_way.get(name),
-                    memory=memory,
+                    memory=inputs.memory,
                     policy=policy,
                     now=now,
                 )
+                if name not in under_way and len(index.owned[name]) == 1:
+                    copy = index.owned[name][0]
+                    verdict = memo.keep_quiet(guest, outcome, copy, verdict, now)
+                verdicts[name] = verdict
             case Missing():
                 missing.append(name)
             case Unclear():
                 verdicts[name] = _unclear(name, outcome, guest.origin)
-    verdicts.update(_place(missing, desired, observed, under_way, memory, now))
+    verdicts.update(_place(missing, desired, observed, under_way, inputs.memory, now))
     orphans = {name: one for name, one in matching.orphans.items() if isinstance(one, Found)}
     dismissals = dismiss(
-        orphans, desired, observed, operations=under_way, memory=memory, policy=policy, now=now
+        orphans,
+        desired,
+        observed,
+        operations=under_way,
+        memory=inputs.memory,
+        policy=policy,
+        now=now,
     )
     verdicts.update(dismissals.verdicts)
     for name, outcome in matching.orphans.items():
         if isinstance(outcome, Unclear):
             verdicts[name] = _unclear(name, outcome, None)
+    names = sorted(verdicts)
+    stirred = {
+        name: verdict
+        for name in names
+        if (verdict := verdicts[name]).step is not None or name in inputs.memory.waits
+    }
     ordered = order(
-        verdicts,
-        Around(matches=matching.guests, desired=desired, memory=memory, policy=policy, now=now),
+        stirred,
+        Around(
+            matches={**matching.guests, **_found_quiet(stirred, quiet, index, desired)},
+            desired=desired,
+            memory=inputs.memory,
+            policy=policy,
+            now=now,
+        ),
     )
-    verdicts = _limit(ordered.verdicts, desired, operations, policy)
-    statuses = {name: verdicts[name].status for name in sorted(verdicts)}
+    verdicts.update(ordered.verdicts)
+    stepping = {name: one for name, one in ordered.verdicts.items() if one.step is not None}
+    verdicts.update(_limit(stepping, desired, inputs.operations, policy))
+    statuses = {name: verdicts[name].status for name in names}
     return Plan(
-        steps=tuple(step for name in sorted(verdicts) if (step := verdicts[name].step)),
+        steps=tuple(step for name in stepping if (step := verdicts[name].step)),
         held=dismissals.held,
         foreign=matching.foreign,
         statuses=statuses,
@@ -91,6 +143,26 @@ def plan(
         waits=ordered.waits,
         ports=ordered.ports,
     )
+
+
+def _found_quiet(
+    stirred: Mapping[GuestName, Verdict],
+    quiet: frozenset[GuestName],
+    index: Index,
+    desired: DesiredWorld,
+) -> dict[GuestName, Match]:
+    """Where the quiet guests are that others wait for."""
+    needed = {
+        entry.guest
+        for name in stirred
+        if name in desired.guests
+        for entry in desired.guests[name].start_after
+    }
+    copies = {name: index.owned[name][0] for name in (needed | stirred.keys()) & quiet}
+    return {
+        name: Found(host=copy.host, guest=copy.guest, mark=copy.mark)
+        for name, copy in copies.items()
+    }
 
 
 def _place(
@@ -174,17 +246,16 @@ def _limit(
     operations: tuple[Operation, ...],
     policy: Policy,
 ) -> dict[GuestName, Verdict]:
-    """Take back the steps that may not begin now, each with its reason."""
+    """Take back the steps that may not begin now, each with its reason, in the order given."""
     room: Counter[HostName] = Counter()
     for operation in operations:
         room[operation.host] += 1
     limited: dict[GuestName, Verdict] = {}
-    for name in sorted(verdicts):
-        verdict = verdicts[name]
+    for name, verdict in verdicts.items():
         step = verdict.step
         if step is None:
-            limited[name] = verdict
-        elif not (policy.enforce or _enforced(step.pool, desired)):
+            continue
+        if not (policy.enforce or _enforced(step.pool, desired)):
             message = f"pool {step.pool} is in mode warn; domops apply does it when asked"
             limited[name] = _taken_back(verdict, Fate.HELD, Reason.WARN_MODE, message)
         elif room[step.step.host] >= policy.steps_per_host:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from reconciler.model.memory import Probe
 from reconciler.model.observed import ObservedHost, ObservedWorld
 from reconciler.planner.effects import after, remembered
+from reconciler.planner.memo import Memo
 from reconciler.planner.planning import plan
 
 if TYPE_CHECKING:
@@ -82,8 +83,17 @@ def preview(
     world = _first_seen(observed, now)
     rounds: list[Round] = []
     left = _ROUNDS_PER_GUEST * (len(desired.guests) + _count(observed) + 1)
+    memo = Memo()
     for _ in range(left):
-        outcome = plan(desired, world, operations=operations, memory=memory, policy=policy, now=now)
+        outcome = plan(
+            desired,
+            world,
+            operations=operations,
+            memory=memory,
+            policy=policy,
+            now=now,
+            memo=memo,
+        )
         rounds.append(Round(at=now, plan=outcome))
         known = memory.probes
         answers = {port: Probe(at=now, open=True) for port in outcome.ports}

@@ -12,7 +12,7 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -21,48 +21,85 @@ from reconciler.model.observed import ObservedHost
 
 if TYPE_CHECKING:
     from reconciler.model.desired import DesiredWorld
+    from reconciler.model.names import GuestName
     from reconciler.model.observed import ObservedWorld
     from reconciler.model.operation import Operation
-    from reconciler.model.plan import Plan
+    from reconciler.model.plan import GuestStatus, Plan
 
 STATUS_FILE = "status.json"
 
 
-def write_status(
-    path: Path,
-    *,
-    now: datetime,
-    world: DesiredWorld | None,
-    observed: ObservedWorld | None,
-    plan: Plan | None,
-    operations: tuple[Operation, ...],
-    problems: tuple[str, ...],
-) -> None:
-    """Replace the file with what one pass found.
+class StatusFile:
+    """The file, written anew when a pass found something else, and now and then anyway.
 
-    Raises:
-        OSError: it could not be written; the old one stands.
-
+    What is told of a guest is put into words once, for as long as its status is the same object.
     """
-    text = json.dumps(
-        {
+
+    def __init__(self, path: Path, *, every_s: float = 30) -> None:
+        self._path = path
+        self._every = timedelta(seconds=every_s)
+        self._guests: dict[GuestName, tuple[GuestStatus, str]] = {}
+        self._told: tuple[object, ...] | None = None
+        self._written: datetime | None = None
+
+    def write(
+        self,
+        *,
+        now: datetime,
+        world: DesiredWorld | None,
+        observed: ObservedWorld | None,
+        plan: Plan | None,
+        operations: tuple[Operation, ...],
+        problems: tuple[str, ...],
+    ) -> None:
+        """Replace the file with what one pass found, if that is news or the file is getting old.
+
+        Raises:
+            OSError: it could not be written; the old one stands.
+
+        """
+        silent = {
+            name: host
+            for name, host in (observed.hosts if observed else {}).items()
+            if not isinstance(host, ObservedHost)
+        }
+        told = (world.commit if world else None, silent, plan, operations, problems)
+        fresh = self._written is not None and now - self._written < self._every
+        if fresh and told == self._told:
+            self._told = told  # the newest objects are the ones that the next pass may share
+            return
+        parts = {
             "written_at": now.isoformat(),
             "process": os.getpid(),
             "commit": plain(world.commit) if world else None,
             "problems": list(problems),
             "hosts": _hosts(observed),
-            "guests": plain(plan.statuses) if plan else {},
             "held": plain(plan.held) if plan else [],
             "foreign": plain(plan.foreign) if plan else [],
             "operations": [_operation(one) for one in operations],
             "wake_at": plain(plan.wake_at) if plan else None,
-        },
-        indent=1,
-    )
+        }
+        lines = [f"{json.dumps(name)}: {json.dumps(part)}" for name, part in parts.items()]
+        guests = ",\n  ".join(self._told_of(plan.statuses if plan else {}))
+        lines.append(f'"guests": {{\n  {guests}\n }}' if guests else '"guests": {}')
+        _replace(self._path, "{\n " + ",\n ".join(lines) + "\n}\n")
+        self._told, self._written = told, now
+
+    def _told_of(self, statuses: Mapping[GuestName, GuestStatus]) -> list[str]:
+        before, self._guests = self._guests, {}
+        for name, status in statuses.items():
+            known = before.get(name)
+            if known is None or known[0] is not status:
+                known = (status, f"{json.dumps(name)}: {json.dumps(plain(status))}")
+            self._guests[name] = known
+        return [text for _, text in self._guests.values()]
+
+
+def _replace(path: Path, text: str) -> None:
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text + "\n")
+            file.write(text)
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)

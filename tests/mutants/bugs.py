@@ -67,8 +67,8 @@ BUGS = (
     Bug(
         what="a copied mark counts",
         file="match.py",
-        old="mark.owner == desired.repository and mark.uuid == guest.uuid:",
-        new="mark.owner == desired.repository:",
+        old="mark.owner == repository and mark.uuid == guest.uuid:",
+        new="mark.owner == repository:",
     ),
     Bug(
         what="a domain with the same UUID and no mark is overlooked",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +12,7 @@ from reconciler.journal.records import Event, EventKind
 from reconciler.model.names import GuestName, HostName
 from reconciler.model.observed import ObservedWorld, SilentHost
 from reconciler.recording.log import MEANINGS, event_log
-from reconciler.recording.status import read_status, write_status
+from reconciler.recording.status import StatusFile, read_status
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,11 +20,16 @@ if TYPE_CHECKING:
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-def write(path: Path, problems: tuple[str, ...] = ()) -> None:
+def write(
+    path: Path,
+    problems: tuple[str, ...] = (),
+    *,
+    now: datetime = NOON,
+    status: StatusFile | None = None,
+) -> None:
     silent = SilentHost(name=HostName("a"), why="gone", since=NOON)
-    write_status(
-        path,
-        now=NOON,
+    (status or StatusFile(path)).write(
+        now=now,
         world=None,
         observed=ObservedWorld(hosts={silent.name: silent}),
         plan=None,
@@ -42,6 +47,23 @@ def test_a_status_is_replaced_whole_and_leaves_nothing_beside_it(tmp_path: Path)
     assert status["problems"] == ["a problem"]
     assert status["hosts"] == {"a": {"silent": "gone", "since": NOON.isoformat()}}
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_status_is_written_again_when_it_is_news_or_getting_old(tmp_path: Path) -> None:
+    path = tmp_path / "status.json"
+    status = StatusFile(path, every_s=30)
+
+    def written_at(problems: tuple[str, ...], seconds: int) -> object:
+        write(path, problems, now=NOON + timedelta(seconds=seconds), status=status)
+        read = read_status(path)
+        assert read is not None
+        return datetime.fromisoformat(str(read["written_at"])) - NOON
+
+    assert written_at((), 0) == timedelta(0)
+    assert written_at((), 29) == timedelta(0)
+    assert written_at(("a problem",), 29) == timedelta(seconds=29)
+    assert written_at(("a problem",), 58) == timedelta(seconds=29)
+    assert written_at(("a problem",), 59) == timedelta(seconds=59)
 
 
 @pytest.mark.parametrize("text", [None, "", "[]", "{"])
