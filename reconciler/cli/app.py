@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from reconciler.cli.commands_doctor import doctor
 from reconciler.cli.commands_doing import apply, approve, run
 from reconciler.cli.commands_files import init, schema, validate
 from reconciler.cli.commands_seeing import describe, diff, events, get, plan
@@ -62,7 +63,7 @@ def _domops(
     context.obj = replace(doors, where=where)
 
 
-COMMANDS = (init, validate, plan, apply, run, get, describe, diff, events, approve, schema)
+COMMANDS = (init, validate, plan, apply, run, get, describe, diff, events, approve, doctor, schema)
 """In the order in which one meets them."""
 
 for _command in COMMANDS:

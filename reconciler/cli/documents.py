@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from reconciler.cli.picture import Picture
     from reconciler.journal.records import Event
+    from reconciler.model.checkup import Finding
     from reconciler.model.desired import DesiredGuest, DesiredHost, DesiredPool, GuestWarning
     from reconciler.model.names import GuestName
     from reconciler.model.plan import Change
@@ -150,6 +151,24 @@ def of_events(events: Sequence[Event]) -> Document:
                 "where": event.where,
             }
             for event in sorted(events, key=lambda event: event.at)
+        ],
+    }
+
+
+def of_findings(findings: Sequence[Finding]) -> Document:
+    """What ``domops doctor`` shows, whatever is in order included."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "Examination",
+        "items": [
+            {
+                "check": one.check.value,
+                "host": one.host,
+                "judgement": one.judgement.value,
+                "message": one.message,
+                "advice": one.advice or None,
+            }
+            for one in findings
         ],
     }
 

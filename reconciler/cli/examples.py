@@ -51,6 +51,10 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
     "approve": (
         Example(line="domops approve 5d1c-90ab", says="let the held changes of that plan through"),
     ),
+    "doctor": (
+        Example(line="domops doctor", says="is everything there that the guests need?"),
+        Example(line="domops doctor dom0-a --all", says="of one host, also what is in order"),
+    ),
     "schema": (
         Example(line="domops schema", says="the schema of all kinds, for an editor"),
         Example(line="domops schema ./schemas", says="one file a kind"),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from reconciler import bootstrap
 from reconciler.cli.picture import Picture
+from reconciler.controller.checking import examine_state
 from reconciler.controller.results import Look
 from reconciler.errors import StalledError
 from reconciler.planner import plan, preview
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from reconciler.cli.options import Where
     from reconciler.controller.results import PassResult
     from reconciler.journal.records import Event
+    from reconciler.model.checkup import Finding
     from reconciler.model.names import GuestName, PlanId
     from reconciler.model.plan import Plan, PlannedStep
     from reconciler.planner import Preview
@@ -63,6 +65,14 @@ class Opening:
     def look(self, *, enforce: bool = False, ahead: bool = True) -> Picture:
         """Read the commit, ask the hosts, plan; make no writing call."""
         return self._picture(self._opened.controller.look(enforce=enforce), ahead=ahead)
+
+    def examine(self) -> tuple[Finding, ...]:
+        """Examine repository, controller and every host; make no writing call."""
+        patience_s = self._settings.answer_s
+        return (
+            *examine_state(self._settings.state_dir),
+            *self._opened.controller.examine(patience_s=patience_s),
+        )
 
     def events(self, *, limit: int, guest: GuestName | None) -> tuple[Event, ...]:
         """The newest ``limit`` events, oldest first."""

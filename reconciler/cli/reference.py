@@ -18,6 +18,7 @@ from reconciler.cli.examples import EXAMPLES
 from reconciler.cli.exits import MEANINGS as EXIT_CODES
 from reconciler.cli.locating import LOCATING
 from reconciler.cli.reasons import MEANINGS as REASONS
+from reconciler.cli.render_findings import MEANINGS as CHECKS
 from reconciler.recording.log import MEANINGS as EVENTS
 from reconciler.recording.metrics import families as metrics
 from reconciler.recording.metrics.domains import OF_HOSTS
@@ -36,6 +37,7 @@ def pages() -> dict[str, str]:
         "exit-codes.md": _exit_codes(),
         "reasons.md": _reasons(),
         "events.md": _events(),
+        "checks.md": _checks(),
         "settings.md": _settings(),
         "metrics.md": _metrics(),
     }
@@ -138,6 +140,18 @@ def _reasons() -> str:
         "Conditions: " + ", ".join(f"`{one.value}`" for one in conditions.ConditionType) + ".",
     ]
     return _page("Reasons", *lines)
+
+
+def _checks() -> str:
+    """Everything that the doctor looks at."""
+    return _page(
+        "Checks",
+        "What `domops doctor` looks at. Each check comes out as `ok`, `notice` (worth knowing,",
+        "breaks nothing), `problem` (what to do is said) or `not checked` (it cannot be seen from",
+        "here; how a person can look is said).",
+        "",
+        *_table(("check", "about"), ((f"`{check.value}`", text) for check, text in CHECKS.items())),
+    )
 
 
 def _events() -> str:

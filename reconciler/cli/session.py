@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from reconciler.cli.picture import Picture
     from reconciler.journal.records import Event
+    from reconciler.model.checkup import Finding
     from reconciler.model.names import GuestName, PlanId
     from reconciler.model.plan import PlannedStep
 
@@ -27,6 +28,10 @@ class Session(Protocol):
         ``enforce`` plans as ``apply`` would: steps of a pool in mode warn are let through.
         ``ahead`` goes on to the fixpoint; a list of what is needs only the plan as of now.
         """
+        ...
+
+    def examine(self) -> tuple[Finding, ...]:
+        """Examine repository, controller and every host; make no writing call."""
         ...
 
     def events(self, *, limit: int, guest: GuestName | None) -> tuple[Event, ...]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from reconciler.controller.checking import examine
 from reconciler.controller.fresh import plan_on_fresh_words, rests_on_fresh_words
 from reconciler.controller.results import Converged, Look, PassResult
 from reconciler.controller.worlds import APPROVALS_LAST
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from reconciler.executor.executor import Executor
     from reconciler.journal.journal import Journal
     from reconciler.journal.records import Event
+    from reconciler.model.checkup import Finding
     from reconciler.model.desired import DesiredWorld
     from reconciler.model.names import GuestName, HostName, PlanId
     from reconciler.model.plan import PlannedStep
@@ -186,6 +188,10 @@ class Controller:
         for step in steps:
             self._rooms.observer.states.forget(step)
         return frozenset(step.host for step in steps)
+
+    def examine(self, *, patience_s: float) -> tuple[Finding, ...]:
+        """Look, ask every host that answered what only a check-up wants to know, and judge."""
+        return examine(self.look(), self._rooms.observer.host_named, patience_s=patience_s)
 
     def _approved(self, now: datetime) -> frozenset[PlanId]:
         given = self._rooms.journal.approvals()

@@ -8,11 +8,13 @@ somebody interferes.
 
 from __future__ import annotations
 
+import posixpath
 from dataclasses import replace
 from threading import RLock
 from typing import TYPE_CHECKING, assert_never
 
 from reconciler.errors import RefusedError, StalledError, TransientError
+from reconciler.model.checkup import Inspection
 from reconciler.model.definition import VolumeSource
 from reconciler.model.observed import ObservedHost, ObservedWorld, RunState, StateReason
 from reconciler.model.options import NO_OPTIONS
@@ -42,7 +44,7 @@ from reconciler.planner.options import impossible_options
 from reconciler.planner.rules import claimed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from datetime import datetime
     from uuid import UUID
 
@@ -86,6 +88,23 @@ class InMemoryHost:
                 uuid: replace(guest, state_since=None) for uuid, guest in self._host.guests.items()
             }
             return replace(self._host, answered_at=self._clock(), guests=guests)
+
+    def inspect(self, paths: Collection[str]) -> Inspection:
+        """Tell of files that lie in a pool, or would; there is no Domain-0 and no version."""
+        host = self.observe()
+        there = {volume.path for pool in host.pools.values() for volume in pool.volumes.values()}
+        folders = {pool.path for pool in host.pools.values() if pool.active}
+        return Inspection(
+            libvirt="9.0.0",
+            hypervisor="in memory 1.0.0",
+            dom0_memory_kib=None,
+            files={
+                path: True
+                if path in there
+                else (False if posixpath.dirname(path) in folders else None)
+                for path in paths
+            },
+        )
 
     def carry_out(self, step: Step) -> None:
         """Refuse what a real host would refuse, else let the step have its effect."""

@@ -17,6 +17,7 @@ from reconciler.hypervisor.capabilities import TABLE
 from reconciler.hypervisor.door import Door
 from reconciler.hypervisor.gate import Gate
 from reconciler.hypervisor.guests import GuestMemo, observe_guests
+from reconciler.hypervisor.inspection import inspect
 from reconciler.hypervisor.link import Link
 from reconciler.hypervisor.node import ask_bridges, ask_identity, ask_networks, ask_size
 from reconciler.hypervisor.pools import observe_pools
@@ -43,10 +44,11 @@ from reconciler.model.steps import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from datetime import datetime
 
     from reconciler.hypervisor.node import Identity
+    from reconciler.model.checkup import Inspection
     from reconciler.model.names import HostName
     from reconciler.model.steps import Step
 
@@ -114,6 +116,16 @@ class LibvirtHost:
                     bridges=ask_bridges(connection),
                     guests=guests,
                 )
+        except RefusedError as error:
+            raise StalledError(str(error)) from error
+
+    def inspect(self, paths: Collection[str]) -> Inspection:
+        """Ask what a check-up wants to know beside an observation."""
+        link = self._observing
+        try:
+            with link.connection(f"examining {self._name}") as connection:
+                driver = self._identity(link, connection).driver
+                return inspect(connection, driver, observe_pools(connection), paths=paths)
         except RefusedError as error:
             raise StalledError(str(error)) from error
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
+    from reconciler.model.checkup import Inspection
     from reconciler.model.names import HostName
     from reconciler.model.observed import ObservedHost
     from reconciler.model.steps import Step
@@ -33,6 +34,18 @@ class Host(Protocol):
         """Ask the host for everything; the answer is whole or there is none.
 
         Makes no writing call. ``state_since`` of each guest is None: remembering is the caller's.
+
+        Raises:
+            TransientError: the host did not answer, or not in full.
+            StalledError: the host answers but cannot be used until a person acts.
+
+        """
+        ...
+
+    def inspect(self, paths: Collection[str]) -> Inspection:
+        """Ask what a check-up wants to know beside an observation; makes no writing call.
+
+        ``paths`` are files of the host that guests boot from.
 
         Raises:
             TransientError: the host did not answer, or not in full.

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reconciler.errors import RefusedError, StalledError, TransientError
-from reconciler.model.definition import Bus, Disk, DiskDevice, Memory, Vcpus, VolumeSource
+from reconciler.model.definition import (
+    Bus,
+    Disk,
+    DiskDevice,
+    DomainType,
+    Memory,
+    Vcpus,
+    VolumeSource,
+)
 from reconciler.model.mark import Phase
 from reconciler.model.names import Digest, GuestName, LibvirtPool, Target, VolumeName
 from reconciler.model.observed import RunState, StateReason
@@ -112,6 +120,26 @@ def test_a_foreign_guest_is_seen_and_has_no_mark(ground: Ground) -> None:
     assert (guest.name, guest.mark, guest.mark_problem) == (FOREIGN, None, None)
     assert guest.stored is not None
     assert guest.live is None
+
+
+@on_every_ground
+def test_inspecting_writes_nothing_and_tells_what_a_check_up_asks(ground: Ground) -> None:
+    """Whether a file is there is known where a pool would show it, and nowhere else."""
+    folder = ground.host.observe().pools[GUESTS].path
+    writes = ground.host.writes
+    said = ground.host.inspect([f"{folder}/no-such-file", "/no/pool/is/here"])
+    assert ground.host.writes == writes
+    assert said.files == {f"{folder}/no-such-file": False, "/no/pool/is/here": None}
+    assert [part.isdigit() for part in said.libvirt.split(".")] == [True] * 3
+    assert said.hypervisor
+    assert (said.dom0_memory_kib is not None) is (ground.domain_type is DomainType.XEN)
+
+
+@on_all_but_xen
+def test_an_image_that_lies_in_a_pool_is_there(ground: Ground) -> None:
+    image = ground.image
+    path = ground.host.observe().pools[image.pool].volumes[image.volume].path
+    assert ground.host.inspect([path]).files == {path: True}
 
 
 @on_all_but_xen

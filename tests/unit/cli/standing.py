@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from reconciler.journal.records import Event, EventKind
+from reconciler.model.checkup import Check, Finding, Judgement
+from reconciler.model.names import HostName
 from reconciler.model.policy import Policy
 from reconciler.planner import plan
 from reconciler.planner.effects import after, remembered
@@ -29,6 +31,12 @@ if TYPE_CHECKING:
     from reconciler.model.steps import Step
 
 
+SOUND = Finding(
+    check=Check.ANSWERS, host=HostName("dom0-a"), judgement=Judgement.OK, message="answers"
+)
+"""What a check-up says of a host that has no trouble."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Standing:
     """One session; ``opener`` hands it out and keeps how it was asked for.
@@ -45,6 +53,7 @@ class Standing:
     done: list[Step] = field(default_factory=list)
     approved: list[PlanId] = field(default_factory=list)
     noted: list[Event] = field(default_factory=list)
+    findings: tuple[Finding, ...] = (SOUND,)
     closed: int = 0
     ran: bool = False
 
@@ -66,6 +75,10 @@ class Standing:
         """Plan for the world as it is now."""
         del ahead
         return picture(self.world, self.observed, enforce=enforce)
+
+    def examine(self) -> tuple[Finding, ...]:
+        """Tell what the test has laid down."""
+        return self.findings
 
     def events(self, *, limit: int, guest: GuestName | None) -> tuple[Event, ...]:
         """The newest, oldest first."""

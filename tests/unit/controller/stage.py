@@ -20,7 +20,7 @@ from reconciler.model.policy import Policy
 from reconciler.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from reconciler.hypervisor.port import Host
     from reconciler.hypervisor.statistics import StatisticsReader
     from reconciler.journal.records import Event
+    from reconciler.model.checkup import Inspection
     from reconciler.model.desired import DesiredHost
     from reconciler.model.plan import PlannedStep
     from reconciler.model.steps import Step
@@ -109,6 +110,11 @@ class GatedHost:
         self.looks += 1
         self.observing.wait()
         return self.memory.observe()
+
+    def inspect(self, paths: Collection[str]) -> Inspection:
+        """Examine once the gate is open."""
+        self.observing.wait()
+        return self.memory.inspect(paths)
 
     def carry_out(self, step: Step) -> None:
         """Carry out once the gate is open, or fail as staged."""
