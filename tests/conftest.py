@@ -14,7 +14,16 @@ os.environ["GIT_CONFIG_NOSYSTEM"] = "1"
 os.environ["GIT_TERMINAL_PROMPT"] = "0"
 os.environ["GIT_AUTHOR_NAME"] = os.environ["GIT_COMMITTER_NAME"] = "A Tester"
 os.environ["GIT_AUTHOR_EMAIL"] = os.environ["GIT_COMMITTER_EMAIL"] = "tester@example.org"
-for inherited in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_CONFIG_COUNT"):
+os.environ["TERM"] = "xterm"  # what a terminal can is staged by a test, not taken from the caller's
+for inherited in (
+    "NO_COLOR",
+    "FORCE_COLOR",
+    "COLUMNS",
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_CONFIG_COUNT",
+):
     os.environ.pop(inherited, None)
 
 # A test is judged by what it finds, never by how long the machine of the day took: no deadline, and
