@@ -18,12 +18,15 @@ from reconciler.model.observed import ObservedHost
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from uuid import UUID
 
     from reconciler.cli.picture import Picture
     from reconciler.journal.records import Event
     from reconciler.model.checkup import Finding
     from reconciler.model.desired import DesiredGuest, DesiredHost, DesiredPool, GuestWarning
+    from reconciler.model.mark import Mark
     from reconciler.model.names import GuestName
+    from reconciler.model.observed import ObservedSnapshot
     from reconciler.model.plan import Change
 
 API_VERSION = "domops/v1"
@@ -266,6 +269,7 @@ def _seen(name: GuestName, picture: Picture) -> Document:
         "memoryBytes": definition.memory.size_kib * 1024 if definition else None,
         "diskBytes": dict(sorted(guest.disk_sizes.items())),
         "autostart": guest.autostart,
+        "snapshots": [_snapshot(one, mark, picture.world.repository) for one in guest.snapshots],
         "mark": {
             "phase": mark.phase.value,
             "generation": mark.generation,
@@ -275,6 +279,22 @@ def _seen(name: GuestName, picture: Picture) -> Document:
         }
         if mark
         else None,
+    }
+
+
+def _snapshot(snapshot: ObservedSnapshot, mark: Mark | None, repository: UUID) -> Document:
+    """One snapshot; of somebody else's, what it is worth is not known."""
+    signature = snapshot.signature
+    ours = signature is not None and signature.owner == repository
+    marked = mark.snapshot(snapshot.name) if mark is not None and ours else None
+    return {
+        "name": snapshot.name,
+        "taken": _instant(snapshot.taken),
+        "ours": ours,
+        "consistency": signature.consistency.value if signature and ours else None,
+        "memory": snapshot.memory,
+        "disks": list(snapshot.disks),
+        "removed": _instant(marked.removed) if marked else None,
     }
 
 

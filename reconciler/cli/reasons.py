@@ -158,5 +158,24 @@ MEANINGS: dict[Reason, Meaning] = {
         means="As many steps are under way on the host as may be at once.",
         to_do="Nothing; it comes when one of them has ended.",
     ),
+    Reason.FROZEN: Meaning(
+        means="A snapshot of the guest was interrupted, so its file systems may be frozen, and it "
+        "could not be let go on yet: most often its agent does not answer. Nothing else is done to "
+        "it meanwhile, for ten minutes at most.",
+        to_do="Nothing at first. A guest that stays frozen goes on after `virsh domfsthaw`, or a "
+        "reset.",
+    ),
+    Reason.PINNED_BY_SNAPSHOTS: Meaning(
+        means="The guest is pinned by its snapshots, whoever made them: a disk with snapshots "
+        "inside can neither grow nor be taken out.",
+        to_do="Put the field back; or delete the snapshots that the message names, with "
+        "`virsh snapshot-delete`, after their names are out of the manifest.",
+    ),
+    Reason.NOT_QUIESCED: Meaning(
+        means="A better snapshot can be had by waiting. An agent gets two minutes after the "
+        "guest's start. With `quiesced: true` a snapshot waits until the agent is there, or the "
+        "guest was shut down in good order.",
+        to_do="Look whether the agent runs inside the guest, or take `quiesced: true` out.",
+    ),
 }
 """A test fails if a reason has no meaning here."""

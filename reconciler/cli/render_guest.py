@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from rich.text import Text
@@ -42,6 +43,7 @@ def render_description(name: GuestName, picture: Picture, page: Page) -> list[Te
         lines += _section("Networks", _networks(wanted, found), page)
         lines += _section("Warnings", [[one.field, one.message] for one in wanted.warnings], page)
     lines += _section("Detached disks, kept", _detached(found, page), page)
+    lines += _section("Snapshots", _snapshots(wanted, found, picture, page), page)
     if status.changes:
         lines += [Text(), page.text("Changes", "bold"), *render_changes(status.changes, page)]
     causes = [change for change in status.changes if change.reason is Reason.NEEDS_RESTART]
@@ -95,6 +97,9 @@ def _facts(
         yield "Saved state", "yes: the next start resumes it"
     if guest.job:
         yield "Job", guest.job
+    if guest.snapshots:
+        pins = words.counted(len(guest.snapshots), "snapshot")
+        yield "Pinned", f"by {pins}: its disks keep their size and place"
     if guest.mark_problem:
         yield "Mark", f"unreadable: {guest.mark_problem}"
     mark = guest.mark
@@ -294,6 +299,44 @@ def _detached(found: tuple[ObservedHost, ObservedGuest] | None, page: Page) -> l
         for disk in found[1].mark.disks
         if disk.detached is not None
     ]
+
+
+def _snapshots(
+    wanted: DesiredGuest | None,
+    found: tuple[ObservedHost, ObservedGuest] | None,
+    picture: Picture,
+    page: Page,
+) -> list[list[str]]:
+    """Every snapshot inside the guest's disks, whoever made it, and what became of its name."""
+    if found is None or not found[1].snapshots:
+        return []
+    rows = [["NAME", "TAKEN", "WORTH", "DISKS", "STANDING"]]
+    for snapshot in found[1].snapshots:
+        signature = snapshot.signature
+        ours = signature is not None and signature.owner == picture.world.repository
+        marked = found[1].mark.snapshot(snapshot.name) if found[1].mark else None
+        if signature is None or not ours:
+            standing = "not ours, left alone"
+        elif marked is not None and marked.removed is not None:
+            standing = f"not named since {words.clock(marked.removed, page)}, kept"
+            pool = picture.world.pools.get(wanted.pool) if wanted else None
+            if pool is not None:
+                until = marked.removed + timedelta(seconds=pool.trash_keep_s)
+                standing += f" until {words.clock(until, page)} at least"
+        elif wanted is None:
+            standing = "kept with its guest"
+        else:
+            standing = "named"
+        rows.append(
+            [
+                snapshot.name,
+                f"{words.clock(snapshot.taken, page)} ({words.ago(snapshot.taken, page)})",
+                signature.consistency.value if signature and ours else "",
+                ", ".join(snapshot.disks),
+                standing,
+            ]
+        )
+    return rows
 
 
 def render_diff(names: Iterable[GuestName], picture: Picture, page: Page) -> list[Text]:

@@ -11,13 +11,14 @@ from reconciler.model.observed import ObservedHost, SilentHost
 from reconciler.model.plan import Fate, Health, Label, Reason, Sync
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from rich.text import Text
 
     from reconciler.cli.page import Page
     from reconciler.cli.picture import Picture
     from reconciler.model.desired import DesiredHost
+    from reconciler.model.observed import ObservedGuest
     from reconciler.model.plan import GuestStatus
 
 NOTHING = "\N{EN DASH}"
@@ -41,7 +42,7 @@ def render_guests(picture: Picture, page: Page, *, wide: bool) -> list[Text]:
     """Every guest of the desired world, and every one of ours that the hosts still have."""
     head = ["NAME", "HOST", "TYPE", "STATE", "SYNCED", "HEALTHY", "OPERATION"]
     if wide:
-        head[3:3] = ["CPUS", "MEMORY", "PHASE", "COMMIT"]
+        head[3:3] = ["CPUS", "MEMORY", "PHASE", "COMMIT", "SNAPSHOTS"]
         head.append("MANIFEST")
     rows = []
     for name in sorted(picture.plan.statuses):
@@ -56,7 +57,7 @@ def render_guests(picture: Picture, page: Page, *, wide: bool) -> list[Text]:
             (words.operation(status.operation or ""), ""),
         ]
         if wide:
-            row[3:3] = _measures(status, picture)
+            row[3:3] = _measures(status, picture, page)
             guest = picture.world.guests.get(name)
             row.append((str(guest.origin) if guest else "", ""))
         rows.append(row)
@@ -80,11 +81,11 @@ def _state(status: GuestStatus) -> str:
     return f"{status.state} ({status.phase})"
 
 
-def _measures(status: GuestStatus, picture: Picture) -> list[tuple[str, str]]:
-    """CPUs, memory, phase and commit as they are on the host."""
+def _measures(status: GuestStatus, picture: Picture, page: Page) -> list[tuple[str, str]]:
+    """CPUs, memory, phase, commit and snapshots as they are on the host."""
     found = picture.seen(status.guest)
     if found is None:
-        return [("", ""), ("", ""), (status.phase or "", ""), ("", "")]
+        return [("", ""), ("", ""), (status.phase or "", ""), ("", ""), ("", "")]
     _, guest = found
     definition = guest.live or guest.stored
     return [
@@ -92,7 +93,18 @@ def _measures(status: GuestStatus, picture: Picture) -> list[tuple[str, str]]:
         (words.size(definition.memory.size_kib * words.KIB) if definition else "", ""),
         (status.phase or "", ""),
         (guest.mark.commit[:SHORT_SHA] if guest.mark else "", ""),
+        (", ".join(_snapshots(guest, picture, page)), ""),
     ]
+
+
+def _snapshots(guest: ObservedGuest, picture: Picture, page: Page) -> Iterator[str]:
+    """Each snapshot with its worth and its age: ``before-upgrade (quiesced, 3 days)``."""
+    for one in guest.snapshots:
+        signature = one.signature
+        ours = signature is not None and signature.owner == picture.world.repository
+        worth = signature.consistency.value if signature and ours else "not ours"
+        age = words.duration((page.now - one.taken).total_seconds())
+        yield f"{one.name} ({worth}, {age})"
 
 
 def _synced(status: GuestStatus, picture: Picture, page: Page) -> tuple[str, str]:

@@ -78,7 +78,11 @@ def field(path: str) -> str:
 
     The size is what one means by a disk; any other part of it keeps its name.
     """
-    for group, noun in (("disks[", "disk "), ("networks[", "network ")):
+    for group, noun in (
+        ("disks[", "disk "),
+        ("networks[", "network "),
+        ("snapshots[", "snapshot "),
+    ):
         if path.startswith(group):
             name, _, rest = path[len(group) :].partition("]")
             rest = rest.lstrip(".")

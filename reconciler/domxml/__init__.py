@@ -25,6 +25,7 @@ from reconciler.domxml.mark import (
     read_mark,
     render_mark,
 )
+from reconciler.domxml.snapshot import read_snapshot, render_snapshot
 
 __all__ = [
     "NAMESPACE",
@@ -40,8 +41,10 @@ __all__ = [
     "merge_nic",
     "read",
     "read_mark",
+    "read_snapshot",
     "render",
     "render_disk",
     "render_mark",
     "render_nic",
+    "render_snapshot",
 ]

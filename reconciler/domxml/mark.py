@@ -27,10 +27,12 @@ from reconciler.domxml.document import (
 )
 from reconciler.errors import RefusedError, StalledError
 from reconciler.model.mark import (
+    Consistency,
     Mark,
     MarkedDisk,
     MarkedNic,
     MarkedOperation,
+    MarkedSnapshot,
     OperationKind,
     Phase,
     ShutdownPolicy,
@@ -47,6 +49,7 @@ from reconciler.model.names import (
     NicName,
     PlanId,
     Sha,
+    SnapshotName,
     Target,
     VolumeName,
 )
@@ -202,6 +205,16 @@ def _render(mark: Mark, *, namespace: str | None) -> Element:
         add("nic", {"name": nic.name, "mac": nic.mac})
     for field in mark.fields:
         add("field", {"name": field})
+    for snapshot in mark.snapshots:
+        add(
+            "snapshot",
+            {
+                "name": snapshot.name,
+                "taken": _instant(snapshot.taken),
+                "consistency": snapshot.consistency,
+                "removed": None if snapshot.removed is None else _instant(snapshot.removed),
+            },
+        )
     if mark.trash is not None:
         trash = {
             "since": _instant(mark.trash.since),
@@ -265,6 +278,7 @@ def _read(root: Element) -> Mark:
         disks=tuple(_read_disk(one) for one in by_name.pop("disk", ())),
         nics=tuple(_read_nic(one) for one in by_name.pop("nic", ())),
         fields=tuple(_read_field(one) for one in by_name.pop("field", ())),
+        snapshots=tuple(_read_snapshot(one) for one in by_name.pop("snapshot", ())),
         trash=_read_trash(_one(by_name, "trash")),
         operation=_read_operation(_one(by_name, "operation")),
         tokens=tuple(_read_token(one) for one in by_name.pop("token", ())),
@@ -318,6 +332,18 @@ def _read_field(said: _Said) -> FieldName:
     field = FieldName(said.text("name"))
     said.end()
     return field
+
+
+def _read_snapshot(said: _Said) -> MarkedSnapshot:
+    removed = said.maybe("removed")
+    snapshot = MarkedSnapshot(
+        name=SnapshotName(said.text("name")),
+        taken=said.instant("taken"),
+        consistency=said.word("consistency", Consistency),
+        removed=None if removed is None else _parse_instant(removed),
+    )
+    said.end()
+    return snapshot
 
 
 def _read_trash(said: _Said | None) -> Trash | None:

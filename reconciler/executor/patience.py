@@ -27,7 +27,7 @@ class Patience:
     follow_s: float | None = None
 
 
-def patience_for(step: Step) -> Patience:  # noqa: PLR0911 - one row a kind
+def patience_for(step: Step) -> Patience:  # noqa: C901, PLR0911 - one row a kind
     """How long ``step`` may take."""
     match step:
         case steps.DefineGuest() | steps.SetMark() | steps.SetAutostart():
@@ -62,5 +62,11 @@ def patience_for(step: Step) -> Patience:  # noqa: PLR0911 - one row a kind
         ):
             # The guest has to let go, or take note; one that is still booting does neither.
             return Patience(call_s=_TEXT_S, follow_s=60)
+        case steps.CreateSnapshot():
+            # The memory is written into a disk's image: a large guest on slow storage takes long.
+            return Patience(call_s=2 * 3600)
+        case steps.ResumeGuest():
+            # Each question to an agent that is silent takes five seconds.
+            return Patience(call_s=_TEXT_S)
         case _:
             assert_never(step)

@@ -59,6 +59,7 @@ TABLE: Mapping[Driver, DriverRow] = {
             grow_stopped_volume=True,
             volume_sources=True,
             agent=True,
+            snapshots=True,
         ),
         because={"vcpu_unplug": _UNPLUG},
     ),
@@ -75,6 +76,7 @@ TABLE: Mapping[Driver, DriverRow] = {
             grow_stopped_volume=True,
             volume_sources=False,
             agent=False,
+            snapshots=False,
             without={
                 (guest_type, FieldName(field)): why
                 for guest_type in GuestType
@@ -92,6 +94,7 @@ TABLE: Mapping[Driver, DriverRow] = {
             "grow_running_disk": "libxl has no call that tells a running guest of its disk's size",
             "volume_sources": "libxl does not resolve a disk that names a pool and a volume",
             "agent": "libxl offers no channel to a guest agent",
+            "snapshots": "libxl has no snapshots; those of LVM are not built yet",
         },
     ),
     Driver.TEST: DriverRow(
@@ -107,6 +110,7 @@ TABLE: Mapping[Driver, DriverRow] = {
             grow_stopped_volume=False,
             volume_sources=False,
             agent=False,
+            snapshots=True,
         ),
         because={
             "vcpu_unplug": _UNPLUG,

@@ -22,6 +22,7 @@ import libvirt
 from reconciler.domxml import digest, read
 from reconciler.errors import StalledError, TransientError
 from reconciler.hypervisor.capabilities import Driver
+from reconciler.hypervisor.snapshots import SnapshotMemo, observe_snapshots
 from reconciler.hypervisor.states import read_state
 from reconciler.model.definition import VolumeSource
 from reconciler.model.names import GuestName, Target
@@ -83,6 +84,7 @@ class GuestMemo:
         """Remember nothing."""
         self._reads: dict[tuple[UUID, bool], _Read] = {}
         self._sizes: dict[UUID, _Sizes] = {}
+        self.snapshots = SnapshotMemo()
 
     def read(self, uuid: UUID, text: str, pools: ObservedPools, *, live: bool) -> _Read:
         """What ``text`` says; parsed only if it, or a path that it names, means something new."""
@@ -188,6 +190,7 @@ def observe_guests(
     if vanished and not vanished.isdisjoint(map(uuid_of, connection.listAllDomains())):
         raise TransientError("domains came and went while the host was looked at")
     sizes = _sizes(connection, driver, seen, pools, memo)
+    snapshots = observe_snapshots(connection, memo.snapshots)
     memo.keep_only(seen)
     return {
         uuid: ObservedGuest(
@@ -205,6 +208,7 @@ def observe_guests(
             mark_problem=one.stored.problem,
             disk_sizes=sizes[uuid],
             job=one.job,
+            snapshots=snapshots.get(uuid, ()),
             agent_connected=one.live is not None and one.live.agent_connected,
         )
         for uuid, one in seen.items()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from reconciler.errors import RefusedError, StalledError, TransientError
 from reconciler.model.checkup import Inspection
-from reconciler.model.definition import VolumeSource
+from reconciler.model.definition import DiskFormat, VolumeSource
 from reconciler.model.observed import ObservedHost, ObservedWorld, RunState, StateReason
 from reconciler.model.options import NO_OPTIONS
 from reconciler.model.steps import (
@@ -23,6 +23,7 @@ from reconciler.model.steps import (
     AttachNic,
     ChangeMedium,
     ChangeNic,
+    CreateSnapshot,
     CreateVolume,
     DefineGuest,
     DestroyGuest,
@@ -31,6 +32,7 @@ from reconciler.model.steps import (
     DiscardVolume,
     GrowDisk,
     GrowVolume,
+    ResumeGuest,
     SetAutostart,
     SetMark,
     SetMemory,
@@ -53,6 +55,9 @@ if TYPE_CHECKING:
     from reconciler.model.names import HostName
     from reconciler.model.observed import Capabilities, ObservedGuest, ObservedPool
     from reconciler.planner.effects import OnLive
+
+_OURS_TO_RESUME = (StateReason.BUSY, StateReason.UNKNOWN)
+"""Reasons of a pause that nobody meant to last, as at the door to libvirt."""
 
 
 class InMemoryHost:
@@ -189,8 +194,43 @@ class InMemoryHost:
                 self._refuse_start(step)
             case SetMark() | SetAutostart() | ShutDownGuest() | DestroyGuest():
                 self._guest(step.uuid)
+            case CreateSnapshot():
+                self._refuse_snapshot(step)
+            case ResumeGuest():
+                guest = self._guest(step.uuid)
+                if guest.state is RunState.PAUSED and guest.reason not in _OURS_TO_RESUME:
+                    message = f"{guest.name} is {guest.reason}, which is not ours to end"
+                    raise TransientError(message)
             case _:
                 self._refuse_live(step)
+
+    def _refuse_snapshot(self, step: CreateSnapshot) -> None:
+        self._able("snapshots", step)
+        guest = self._guest(step.uuid)
+        for there in guest.snapshots:
+            if there.name == step.name:
+                if there.signature is None or there.signature.owner != step.mark.owner:
+                    message = f"{guest.name} has a snapshot {step.name} that is not ours"
+                    raise StalledError(message)
+                return
+        if guest.state is RunState.PAUSED:
+            message = f"{guest.name} is paused"
+            raise TransientError(message)
+        definition = guest.live or guest.stored
+        disks = [disk for disk in (definition.disks if definition else ()) if not disk.read_only]
+        for disk in disks:
+            if getattr(disk.source, "format", None) is not DiskFormat.QCOW2:
+                message = f"internal snapshot for disk {disk.target} unsupported"
+                raise StalledError(message)
+        if not disks:
+            message = f"nothing of {guest.name} could hold a snapshot"
+            raise StalledError(message)
+        if step.quiesced and not guest.active and guest.reason is not StateReason.SHUT_DOWN:
+            message = f"{guest.name} was not shut down in good order"
+            raise StalledError(message)
+        if step.quiesced and guest.active and not guest.agent_connected:
+            message = f"no agent in {guest.name} froze its file systems"
+            raise TransientError(message)
 
     def _refuse_live(self, step: OnLive) -> None:
         match step:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, assert_never
 import libvirt
 
 from reconciler.errors import RefusedError, StalledError
-from reconciler.hypervisor import definitions, devices, running, volumes
+from reconciler.hypervisor import definitions, devices, running, snapshotting, volumes
 from reconciler.hypervisor.capabilities import TABLE
 from reconciler.hypervisor.door import Door
 from reconciler.hypervisor.gate import Gate
@@ -27,6 +27,7 @@ from reconciler.model.steps import (
     AttachNic,
     ChangeMedium,
     ChangeNic,
+    CreateSnapshot,
     CreateVolume,
     DefineGuest,
     DestroyGuest,
@@ -35,6 +36,7 @@ from reconciler.model.steps import (
     DiscardVolume,
     GrowDisk,
     GrowVolume,
+    ResumeGuest,
     SetAutostart,
     SetMark,
     SetMemory,
@@ -175,6 +177,8 @@ def _in_words(step: Step) -> str:
     match step:
         case CreateVolume() | DiscardVolume() | GrowVolume():
             act = f"{act} {step.volume!r} in {step.pool!r}"
+        case CreateSnapshot():
+            act = f"{act} {step.name!r}"
         case _:
             pass
     return f"{act.strip()} for {step.guest} on {step.host}"
@@ -218,5 +222,9 @@ def _carry_out(door: Door, step: Step) -> None:  # noqa: C901, PLR0912 - one lin
             devices.detach_nic(door, step)
         case ChangeNic():
             devices.change_nic(door, step)
+        case CreateSnapshot():
+            snapshotting.create(door, step)
+        case ResumeGuest():
+            snapshotting.resume(door, step)
         case _:
             assert_never(step)

@@ -61,6 +61,10 @@ def step_in_words(step: steps.Step) -> str:  # noqa: C901, PLR0911, PLR0912 - on
             return f"reconnect NIC {step.nic.mac}"
         case steps.SetAutostart():
             return f"turn autostart {'on' if step.on else 'off'}"
+        case steps.CreateSnapshot():
+            return f"take snapshot {step.name}"
+        case steps.ResumeGuest():
+            return "let go on what a snapshot held still"
         case _:
             assert_never(step)
 

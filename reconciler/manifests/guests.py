@@ -56,6 +56,7 @@ def build_guest(
     cpus, memory, boot = machine.cpus(draft), machine.memory(draft), machine.boot(draft, place)
     disks, nics = peripherals.disks(draft), peripherals.nics(draft)
     start_after = starting.start_after(draft)
+    snapshots = peripherals.snapshots(draft)
     emulated.warn(draft, place)
     uuid = manifest.metadata.uuid or derive_uuid(around.repository, draft.name)
     if draft.complaints or place is None or cpus is None or memory is None:
@@ -81,6 +82,7 @@ def build_guest(
         boot=boot,
         disks=disks,
         nics=nics,
+        snapshots=snapshots,
         console=spec.console,
         agent=spec.agent,
         shutdown=_shutdown_policy(

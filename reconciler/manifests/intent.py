@@ -23,7 +23,8 @@ with parts is an object, without the parts that are null or empty.
 Other fields that were added since have their key only where a guest says something else than the
 field's default:
 
-- ``startAfter`` a list, in the order written, of [guest, agent, [address, port] or null, seconds].
+- ``startAfter`` a list, in the order written, of [guest, agent, [address, port] or null, seconds];
+- ``snapshots`` sorted by name, of [name, quiesced].
 
 Not in it: where anything is written, comments, order, which part came from a class, the commit.
 Changing what the first part says changes every digest; then `policy.RENDERER` must be raised.
@@ -87,6 +88,9 @@ def _wanted(guest: DesiredGuest) -> Json:
     }
     if guest.start_after:
         wanted["startAfter"] = [_start_after(each) for each in guest.start_after]
+    if guest.snapshots:
+        by_name = sorted(guest.snapshots, key=lambda each: each.name)
+        wanted["snapshots"] = [[each.name, each.quiesced] for each in by_name]
     return wanted
 
 

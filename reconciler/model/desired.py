@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         PlanId,
         PoolName,
         Sha,
+        SnapshotName,
         StorageName,
         Target,
         VolumeName,
@@ -189,6 +190,14 @@ class DesiredNic:
     model: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DesiredSnapshot:
+    """A snapshot that exists while it is named; with ``quiesced``, one that is not is not taken."""
+
+    name: SnapshotName
+    quiesced: bool = False
+
+
 class GuestState(StrEnum):
     """Whether the guest shall run."""
 
@@ -280,6 +289,7 @@ class DesiredGuest:
     labels: Mapping[str, str]
     options: Options = NO_OPTIONS
     mentioned: tuple[FieldName, ...] = ()
+    snapshots: tuple[DesiredSnapshot, ...] = ()
     intent: Digest
     origin: Origin
     warnings: tuple[GuestWarning, ...] = ()

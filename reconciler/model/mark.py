@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         NicName,
         PlanId,
         Sha,
+        SnapshotName,
         Target,
         VolumeName,
     )
@@ -48,13 +49,30 @@ class OperationKind(StrEnum):
 
     ``START``: it is stopped and shall be started at once. ``STOP``: it is being shut down.
     ``STOPPED``: domops has shut it down as the manifest wished. ``RESTART``: it is being shut down
-    in order to be started again.
+    in order to be started again. ``SNAPSHOT``: a snapshot of it is being taken; it may be frozen or
+    paused, and has to be let go on by whoever finds this.
     """
 
     START = "start"
     STOP = "stop"
     STOPPED = "stopped"
     RESTART = "restart"
+    SNAPSHOT = "snapshot"
+
+
+class Consistency(StrEnum):
+    """What the disks of a snapshot are worth, from the best to the least.
+
+    ``OFFLINE``: the guest had been shut down in good order. ``QUIESCED``: it ran, its file systems
+    were frozen through its agent, and its memory is kept too. ``WITH_MEMORY``: it ran and nothing
+    was frozen, so the disks are whole only together with the memory. ``CRASH_CONSISTENT``: it was
+    off, but not known to have been shut down in good order; the disks are as after a power cut.
+    """
+
+    OFFLINE = "offline"
+    QUIESCED = "quiesced"
+    WITH_MEMORY = "with-memory"
+    CRASH_CONSISTENT = "crash-consistent"
 
 
 class ThenWhat(StrEnum):
@@ -112,6 +130,19 @@ class MarkedNic:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MarkedSnapshot:
+    """A snapshot that domops made: when, and what it is worth.
+
+    ``removed`` is the instant at which the manifest stopped to name it; the snapshot stays.
+    """
+
+    name: SnapshotName
+    taken: datetime
+    consistency: Consistency
+    removed: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trash:
     """Since when and until when a guest is in the trash, by which commit, let through by what."""
 
@@ -147,6 +178,7 @@ class Mark:
     disks: tuple[MarkedDisk, ...] = ()
     nics: tuple[MarkedNic, ...] = ()
     fields: tuple[FieldName, ...] = ()
+    snapshots: tuple[MarkedSnapshot, ...] = ()
     trash: Trash | None = None
     operation: MarkedOperation | None = None
     tokens: tuple[str, ...] = ()
@@ -154,3 +186,7 @@ class Mark:
     def disk(self, name: DiskName) -> MarkedDisk | None:
         """The disk called ``name`` in the manifest, if the mark knows it."""
         return next((disk for disk in self.disks if disk.name == name), None)
+
+    def snapshot(self, name: SnapshotName) -> MarkedSnapshot | None:
+        """The snapshot called ``name``, if the mark knows it."""
+        return next((one for one in self.snapshots if one.name == name), None)

@@ -17,6 +17,9 @@ DiskName = NewType("DiskName", str)
 """``name`` of an entry in a guest's ``disks``; unique within the guest."""
 
 NicName = NewType("NicName", str)
+SnapshotName = NewType("SnapshotName", str)
+"""The name of a snapshot; unique within the guest, whoever made it."""
+
 LibvirtPool = NewType("LibvirtPool", str)
 """The name by which one host's libvirt knows a storage pool."""
 

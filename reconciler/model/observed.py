@@ -16,13 +16,14 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from reconciler.model.definition import Arch, DiskFormat, DomainType, GuestDefinition, GuestType
-    from reconciler.model.mark import Mark
+    from reconciler.model.mark import Consistency, Mark
     from reconciler.model.names import (
         Digest,
         FieldName,
         GuestName,
         HostName,
         LibvirtPool,
+        SnapshotName,
         Target,
         VolumeName,
     )
@@ -80,6 +81,30 @@ class ObservedPool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Signature:
+    """What domops writes into a snapshot that it makes: for which repository, and its worth."""
+
+    owner: UUID
+    consistency: Consistency
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObservedSnapshot:
+    """A snapshot of a guest, whoever made it.
+
+    ``disks`` are the targets that it holds inside their own images, ``external`` says that some of
+    it lies in files beside them. ``signature`` is None for one that domops did not make.
+    """
+
+    name: SnapshotName
+    taken: datetime
+    disks: tuple[Target, ...]
+    memory: bool
+    external: bool = False
+    signature: Signature | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ObservedGuest:
     """One domain of a host.
 
@@ -90,7 +115,7 @@ class ObservedGuest:
     could not be read. ``disk_sizes`` are the sizes in bytes that the guest is offered, by target.
     ``state_since`` is when the present state was first seen, or None if it is seen for the first
     time. ``job`` names a job that somebody runs on the domain. ``agent_connected`` says whether the
-    guest agent inside has opened its channel.
+    guest agent inside has opened its channel. ``snapshots`` are in the order of their names.
     """
 
     name: GuestName
@@ -107,6 +132,7 @@ class ObservedGuest:
     mark_problem: str | None
     disk_sizes: Mapping[Target, int]
     job: str | None = None
+    snapshots: tuple[ObservedSnapshot, ...] = ()
     agent_connected: bool = False
 
     @property
@@ -135,6 +161,7 @@ class Capabilities:
     grow_stopped_volume: bool
     volume_sources: bool
     agent: bool
+    snapshots: bool
     without: Mapping[tuple[GuestType, FieldName], str] = field(default_factory=dict)
 
 

@@ -76,6 +76,9 @@ class Reason(StrEnum):
     PINNED_ELSEWHERE = "PinnedElsewhere"
     ORDER = "Order"
     START_AFTER = "StartAfter"
+    FROZEN = "Frozen"
+    PINNED_BY_SNAPSHOTS = "PinnedBySnapshots"
+    NOT_QUIESCED = "NotQuiesced"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,15 @@ if TYPE_CHECKING:
 
     from reconciler.model.definition import Disk, DiskFormat, GuestDefinition, Nic, VolumeSource
     from reconciler.model.mark import Mark
-    from reconciler.model.names import Digest, GuestName, HostName, LibvirtPool, Target, VolumeName
+    from reconciler.model.names import (
+        Digest,
+        GuestName,
+        HostName,
+        LibvirtPool,
+        SnapshotName,
+        Target,
+        VolumeName,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +175,34 @@ class SetAutostart(_OnGuest):
     on: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateSnapshot(_OnGuest):
+    """A snapshot called ``name``, signed for ``mark.owner``, must exist inside the guest's disks.
+
+    A snapshot of that name which is there already is never touched: unless it is signed so, the
+    step fails as stalled. ``mark`` is the guest's, with ``SNAPSHOT`` as its operation. Of a running
+    guest it is written first; then the file systems are frozen, if the agent answers, the snapshot
+    is taken, memory included, the guest let go on, whatever became of the snapshot, and the
+    operation taken out of the mark. With ``quiesced``, none is taken that cannot be frozen or that
+    was not shut down in good order. An interruption leaves the operation in the mark, and
+    ``ResumeGuest`` is what undoes it.
+    """
+
+    name: SnapshotName
+    quiesced: bool
+    mark: Mark
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResumeGuest(_OnGuest):
+    """A guest that an interrupted snapshot left frozen or paused must go on; then write ``mark``.
+
+    One that a person or an I/O error paused stays paused, and the step fails as transient.
+    """
+
+    mark: Mark
+
+
 Step = (
     DefineGuest
     | SetMark
@@ -186,5 +222,7 @@ Step = (
     | DetachNic
     | ChangeNic
     | SetAutostart
+    | CreateSnapshot
+    | ResumeGuest
 )
 """The closed union of steps; ``match`` on it ends in ``assert_never``."""

@@ -9,7 +9,8 @@ changed where that can be done without a restart; what is left needs a restart.
 
 Note [The operation in the mark]: what domops is about to do to a guest's run state is written into
 its mark first, so that after a kill the hosts alone tell a stop that was wished from one that was
-not.
+not. A snapshot in the mark, with no step under way that takes it, was interrupted: the guest is let
+go on before anything else is done to it, also what would leave it alone.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from reconciler.planner.case import Block, Case, Next, Verdict
 from reconciler.planner.disks import Existing
 from reconciler.planner.guards import guard
 from reconciler.planner.rules import next_step
+from reconciler.planner.snapshotting import snapshot_changes, unfinished
 from reconciler.planner.telling import (
     blocked_by,
     field_change,
@@ -89,9 +91,9 @@ def classify(
         policy=policy,
         now=now,
     )
-    fields = field_changes(case)
+    fields = (*field_changes(case), *snapshot_changes(case))
     wishes = (*fields, *run_state_changes(case))
-    blocked = None if operation else guard(case)
+    blocked = None if operation else unfinished(case) or guard(case)
     if operation is not None:
         wishes = tuple(with_fate(change, Fate.RUNNING) for change in wishes)
         return Verdict(status=status_of(desired, found, wishes, operation, case))

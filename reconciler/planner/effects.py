@@ -12,14 +12,17 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, assert_never
 
 from reconciler.model.definition import GuestDefinition, VolumeSource
+from reconciler.model.mark import Consistency
 from reconciler.model.names import Digest
 from reconciler.model.observed import (
     ObservedGuest,
     ObservedHost,
     ObservedPool,
+    ObservedSnapshot,
     ObservedVolume,
     ObservedWorld,
     RunState,
+    Signature,
     StateReason,
 )
 from reconciler.model.steps import (
@@ -27,6 +30,7 @@ from reconciler.model.steps import (
     AttachNic,
     ChangeMedium,
     ChangeNic,
+    CreateSnapshot,
     CreateVolume,
     DefineGuest,
     DestroyGuest,
@@ -35,6 +39,7 @@ from reconciler.model.steps import (
     DiscardVolume,
     GrowDisk,
     GrowVolume,
+    ResumeGuest,
     SetAutostart,
     SetMark,
     SetMemory,
@@ -49,6 +54,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from reconciler.model.definition import Disk, Nic
+    from reconciler.model.mark import Mark
     from reconciler.model.memory import Memory
     from reconciler.model.names import LibvirtPool, Target, VolumeName
 
@@ -101,7 +107,7 @@ def possible(step: Step, host: ObservedHost) -> bool:
             if pool is None or not pool.active:
                 return False
             return not isinstance(step, GrowVolume) or step.volume in pool.volumes
-        case SetMark() | SetAutostart() | StartGuest():
+        case SetMark() | SetAutostart() | StartGuest() | CreateSnapshot() | ResumeGuest():
             guest = host.guests.get(step.uuid)
             return guest is not None and (guest.stored is not None or guest.active)
         case _:
@@ -156,9 +162,19 @@ def _on_host(step: Step, host: ObservedHost, now: datetime) -> ObservedHost:
         case SetMark() | SetAutostart():
             guest = host.guests[step.uuid]
             changed = (
-                _set_mark(step, guest) if isinstance(step, SetMark) else _set_autostart(step, guest)
+                _with_mark(step.mark, guest)
+                if isinstance(step, SetMark)
+                else _set_autostart(step, guest)
             )
             return host if changed is guest else _with_guest(host, changed)
+        case CreateSnapshot() | ResumeGuest():
+            guest = host.guests[step.uuid]
+            held = (
+                _snapshot(step, guest, now)
+                if isinstance(step, CreateSnapshot)
+                else _go_on(step, guest)
+            )
+            return host if held is guest else _with_guest(host, held)
         case _:
             return _on_live(step, host)
 
@@ -264,13 +280,45 @@ def with_nic(nics: tuple[Nic, ...], nic: Nic) -> tuple[Nic, ...]:
     return tuple(sorted([*others, nic], key=lambda one: one.mac))
 
 
-def _set_mark(step: SetMark, guest: ObservedGuest) -> ObservedGuest:
-    if guest.mark == step.mark:
+def _with_mark(mark: Mark, guest: ObservedGuest) -> ObservedGuest:
+    if guest.mark == mark:
         return guest
-    stored = guest.stored and replace(guest.stored, mark=step.mark)
-    live = guest.live and replace(guest.live, mark=step.mark)
+    stored = guest.stored and replace(guest.stored, mark=mark)
+    live = guest.live and replace(guest.live, mark=mark)
     digest = digest_of(stored) if stored else guest.stored_digest
-    return replace(guest, mark=step.mark, stored=stored, live=live, stored_digest=digest)
+    return replace(guest, mark=mark, stored=stored, live=live, stored_digest=digest)
+
+
+def _snapshot(step: CreateSnapshot, guest: ObservedGuest, now: datetime) -> ObservedGuest:
+    """One more snapshot, signed; a running guest's mark is as it was before, without operation."""
+    if any(snapshot.name == step.name for snapshot in guest.snapshots):
+        return guest
+    definition = guest.live or guest.stored
+    disks = definition.disks if definition is not None else ()
+    agent = guest.live is not None and guest.live.agent
+    if guest.active:
+        consistency = Consistency.QUIESCED if agent else Consistency.WITH_MEMORY
+    else:
+        in_order = guest.reason is StateReason.SHUT_DOWN
+        consistency = Consistency.OFFLINE if in_order else Consistency.CRASH_CONSISTENT
+    made = ObservedSnapshot(
+        name=step.name,
+        taken=now,
+        disks=tuple(disk.target for disk in disks if not disk.read_only),
+        memory=guest.active,
+        signature=Signature(owner=step.mark.owner, consistency=consistency),
+    )
+    snapshots = tuple(sorted((*guest.snapshots, made), key=lambda one: one.name))
+    if guest.active:
+        guest = _with_mark(replace(step.mark, operation=None), guest)
+    return replace(guest, snapshots=snapshots)
+
+
+def _go_on(step: ResumeGuest, guest: ObservedGuest) -> ObservedGuest:
+    """Running again, if it was held still, and the mark says no more that it is."""
+    if guest.state is RunState.PAUSED:
+        guest = replace(guest, state=RunState.RUNNING, reason=StateReason.BOOTED)
+    return _with_mark(step.mark, guest)
 
 
 def _define(step: DefineGuest, host: ObservedHost, now: datetime) -> ObservedHost:

@@ -17,6 +17,7 @@ from reconciler.model.plan import (
     Reason,
     Sync,
 )
+from reconciler.model.steps import ResumeGuest
 from reconciler.planner.case import Verdict
 from reconciler.planner.classify import classify
 from reconciler.planner.match import Found, Missing, Unclear, index_of, match
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from reconciler.model.observed import ObservedWorld
     from reconciler.model.operation import Operation
     from reconciler.model.policy import Policy
+    from reconciler.model.steps import Step
     from reconciler.planner.match import Index, Match
 
 
@@ -255,7 +257,7 @@ def _limit(
         step = verdict.step
         if step is None:
             continue
-        if not (policy.enforce or _enforced(step.pool, desired)):
+        if not (policy.enforce or _enforced(step.pool, desired) or _undoes(step.step)):
             message = f"pool {step.pool} is in mode warn; domops apply does it when asked"
             limited[name] = _taken_back(verdict, Fate.HELD, Reason.WARN_MODE, message)
         elif room[step.step.host] >= policy.steps_per_host:
@@ -265,6 +267,11 @@ def _limit(
             room[step.step.host] += 1
             limited[name] = verdict
     return limited
+
+
+def _undoes(step: Step) -> bool:
+    """Whether the step only takes back what domops itself did: no mode keeps a guest frozen."""
+    return isinstance(step, ResumeGuest)
 
 
 def _enforced(pool: PoolName | None, desired: DesiredWorld) -> bool:

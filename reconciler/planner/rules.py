@@ -26,6 +26,7 @@ from reconciler.model.steps import (
 from reconciler.planner import words
 from reconciler.planner.case import Block, Case, Move, Next
 from reconciler.planner.running import run, set_mark
+from reconciler.planner.snapshotting import take
 from reconciler.planner.stopping import operation_mark
 from reconciler.planner.telling import disk_sizes, field_change
 from reconciler.planner.wanted import adds_nothing
@@ -44,6 +45,7 @@ def next_step(case: Case, fields: tuple[Change, ...]) -> Next:
         _fill_volumes,
         _grow,
         _set_autostart,
+        take,
         run,
     )
     kept_back: Block | None = None

@@ -21,6 +21,7 @@ from reconciler.model.plan import (
 from reconciler.planner import words
 from reconciler.planner.case import Block, Case, Move
 from reconciler.planner.differences import Difference, cost, differences
+from reconciler.planner.snapshots import holders
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,7 +103,7 @@ def disk_sizes(case: Case) -> Iterator[tuple[VolumeDisk, MarkedDisk, int]]:
 
 def _size_changes(case: Case) -> Iterator[Change]:
     capabilities = case.host.capabilities
-    for disk, _entry, actual in disk_sizes(case):
+    for disk, entry, actual in disk_sizes(case):
         field = f"disks[{disk.name}].size"
         if disk.size_bytes == actual:
             continue
@@ -123,7 +124,12 @@ def _size_changes(case: Case) -> Iterator[Change]:
             if case.guest.active
             else capabilities.grow_stopped_volume
         )
-        if not possible:
+        pins = holders(case.guest.snapshots, entry.target)
+        if pins:
+            why = f"{pins} inside it keeps it at its size; delete that first, with virsh"
+            pinned = Block(reason=Reason.PINNED_BY_SNAPSHOTS, message=why, fate=Fate.REFUSED)
+            change = blocked_by(change, pinned)
+        elif not possible:
             when = "while its guest runs" if case.guest.active else "here"
             change = blocked_by(
                 change,
@@ -212,6 +218,8 @@ def status_of(
         if guest.live is not None and any(True for _ in live_differences(case, guest.live)):
             live = Sync.NO
         if any(change.label is Label.REFUSED for change in changes):
+            stored = Sync.NO
+        if any(change.field.startswith("snapshots[") for change in changes):
             stored = Sync.NO
         if any(disk.size_bytes > actual for disk, _entry, actual in disk_sizes(case)):
             stored = Sync.NO

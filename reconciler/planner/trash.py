@@ -31,6 +31,7 @@ from reconciler.model.plan import (
 from reconciler.model.steps import SetAutostart, SetMark
 from reconciler.planner.case import Block, Move, Verdict
 from reconciler.planner.match import Found, in_trash
+from reconciler.planner.snapshotting import resumption
 from reconciler.planner.stopping import operation_mark, stop
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from reconciler.model.observed import ObservedWorld
     from reconciler.model.operation import Operation
     from reconciler.model.policy import Policy
+    from reconciler.planner.case import Next
 
 _DAY = timedelta(hours=24)
 _KEEP_S = 30 * 86400
@@ -101,8 +103,11 @@ def dismiss(
             change = replace(_deletion(found), fate=Fate.RUNNING)
             verdicts[name] = _verdict(found, (change,), operation)
             continue
-        block = _guard(found, memory, now)
-        if block is not None:
+        going_on = _going_on(found, memory, now)
+        block = going_on if isinstance(going_on, Block) else _guard(found, memory, now)
+        if isinstance(going_on, Move):
+            verdicts[name] = _verdict(found, going_on.changes, move=going_on, world=world)
+        elif block is not None:
             verdicts[name] = _kept(found, block)
         elif in_trash(found):
             verdicts[name] = _keep_in_trash(found, world, now)
@@ -124,6 +129,13 @@ def dismiss(
         verdicts.update(outcome.verdicts)
         held.extend(outcome.held)
     return Dismissals(verdicts=verdicts, held=tuple(held))
+
+
+def _going_on(found: Found, memory: Memory, now: datetime) -> Next:
+    """What an interrupted snapshot held still goes on before the guest is stopped."""
+    failure = memory.failures.get(found.mark.guest)
+    change = replace(_deletion(found), after="going on, then in the trash")
+    return resumption(found.guest, found.mark, found.host.name, failure, now, change)
 
 
 def _begins(operation: Operation | None) -> bool:

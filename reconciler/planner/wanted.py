@@ -41,6 +41,7 @@ from reconciler.planner.options import (
     options_back,
     ownership,
 )
+from reconciler.planner.snapshots import keep_pinned, recorded
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -112,7 +113,7 @@ def wanted(
         entries.append(entry)
         if isinstance(disk, CdromDisk):
             drives[entry.target] = disk
-    entries.extend(left_over(guest, existing, now))
+    entries.extend(keep_pinned(guest, left_over(guest, existing, now), existing, refusals))
     entries.sort(key=lambda entry: entry.name)
     filled = [is_filled(entry, host, memory) for entry in entries]
     present = [entry.detached is None for entry in entries]
@@ -128,6 +129,8 @@ def wanted(
     owner = _owner(guest, host, type_, existing, refusals)
     blocked = blocked or (creating and bool(owner.refused))
     mark = _mark(guest, desired, existing, entries, owner, generation, unfilled=bool(unfilled))
+    if existing is not None:
+        mark = replace(mark, snapshots=recorded(guest, existing, desired.repository, now))
     before = existing.mark if existing else mark  # what was let go is still ours to take away
     owned = Owned(
         disks=owned_disks((*before.disks, *entries), existing),

@@ -43,12 +43,14 @@ from reconciler.model.names import (
     LibvirtPool,
     MacAddress,
     Sha,
+    SnapshotName,
     Target,
     VolumeName,
 )
 from reconciler.model.observed import (
     ObservedHost,
     ObservedPool,
+    ObservedSnapshot,
     ObservedVolume,
     StateReason,
 )
@@ -156,8 +158,15 @@ class Ground(ABC):
         )
         return definition
 
-    def create_volume(self, name: str, *, mib: int = 16, image: VolumeSource | None = None) -> None:
-        """Make a raw volume in the pool for guests."""
+    def create_volume(
+        self,
+        name: str,
+        *,
+        mib: int = 16,
+        image: VolumeSource | None = None,
+        format: DiskFormat = DiskFormat.RAW,  # noqa: A002 the model's word
+    ) -> None:
+        """Make a volume in the pool for guests."""
         self.host.carry_out(
             CreateVolume(
                 host=self.host.name,
@@ -166,7 +175,7 @@ class Ground(ABC):
                 pool=GUESTS,
                 volume=VolumeName(name),
                 capacity_bytes=mib * MIB,
-                format=DiskFormat.RAW,
+                format=format,
                 image=image,
             )
         )
@@ -195,6 +204,10 @@ class Ground(ABC):
     @abstractmethod
     def save_by_hand(self) -> None:
         """Let somebody save the running guest's memory to the host's disk."""
+
+    @abstractmethod
+    def snapshot_by_hand(self, name: str) -> None:
+        """Let somebody take a snapshot of the guest, without asking domops."""
 
     @abstractmethod
     def wait_until_up(self) -> None:
@@ -315,6 +328,19 @@ class MemoryGround(Ground):
     def wait_until_up(self) -> None:
         """Its guests are up at once."""
 
+    def snapshot_by_hand(self, name: str) -> None:
+        """Put a snapshot without a signature beside those that are there."""
+        guest = self.guest()
+        taken = ObservedSnapshot(
+            name=SnapshotName(name), taken=now(), disks=(Target("vda"),), memory=guest.active
+        )
+
+        def change(host: ObservedHost) -> ObservedHost:
+            more = replace(guest, snapshots=(*guest.snapshots, taken))
+            return replace(host, guests={**host.guests, guest.uuid: more})
+
+        self.memory.stage(change)
+
     def save_by_hand(self) -> None:
         """Turn the running guest into a saved one."""
         guest = self.guest()
@@ -366,16 +392,27 @@ class LibvirtGround(Ground):
         """Save it by its managed save, as a rebooting host does."""
         self.domain().managedSave(0)
 
+    def snapshot_by_hand(self, name: str) -> None:
+        """Take it as virsh does."""
+        self.domain().snapshotCreateXML(
+            f"<domainsnapshot><name>{name}</name><description>mine</description></domainsnapshot>"
+        )
+
     def clear(self) -> None:
         """Destroy and undefine the guests, and delete the volumes, that the test made."""
         for domain in self.hand.listAllDomains():
             if domain.name().startswith((PREFIX, FOREIGN)):
                 awaited(partial(_is_off, domain), f"the end of {domain.name()}")
+        having = libvirt.VIR_CONNECT_LIST_DOMAINS_HAS_SNAPSHOT
+        with_snapshots = {domain.UUID() for domain in self.hand.listAllDomains(having)}
         for domain in self.hand.listAllDomains():
             if domain.name().startswith((PREFIX, FOREIGN)):
                 if domain.hasManagedSaveImage():
                     domain.managedSaveRemove()
-                domain.undefine()
+                if domain.UUID() in with_snapshots:
+                    domain.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA)
+                else:
+                    domain.undefine()
         pool = self.hand.storagePoolLookupByName(GUESTS)
         for volume in pool.listAllVolumes():
             if volume.name().startswith(PREFIX):

@@ -34,10 +34,12 @@ from reconciler.model.definition import (
     VolumeSource,
 )
 from reconciler.model.mark import (
+    Consistency,
     Mark,
     MarkedDisk,
     MarkedNic,
     MarkedOperation,
+    MarkedSnapshot,
     OperationKind,
     Phase,
     ShutdownPolicy,
@@ -54,6 +56,7 @@ from reconciler.model.names import (
     NicName,
     PlanId,
     Sha,
+    SnapshotName,
     Target,
     VolumeName,
 )
@@ -146,6 +149,31 @@ _BINNED_AGAIN = Trash(since=_LATER, until=datetime(2027, 1, 1, tzinfo=UTC), comm
 def _operation(kind: OperationKind, since: datetime = _NOON) -> Mark:
     operation = MarkedOperation(kind=kind, id=f"{kind}-1", since=since)
     return replace(MARK, operation=operation)
+
+
+_SNAPSHOTTED = replace(
+    _operation(OperationKind.SNAPSHOT),
+    snapshots=(
+        MarkedSnapshot(
+            name=SnapshotName("before-upgrade"),
+            taken=_NOON,
+            consistency=Consistency.QUIESCED,
+        ),
+        MarkedSnapshot(
+            name=SnapshotName("crashed"),
+            taken=_NOON,
+            consistency=Consistency.CRASH_CONSISTENT,
+            removed=_LATER,
+        ),
+        MarkedSnapshot(name=SnapshotName("off"), taken=_LATER, consistency=Consistency.OFFLINE),
+        MarkedSnapshot(
+            name=SnapshotName("on"),
+            taken=_LATER,
+            consistency=Consistency.WITH_MEMORY,
+            removed=datetime(2027, 1, 1, tzinfo=UTC),
+        ),
+    ),
+)
 
 
 def _bridge(last: int, bridge: str, model: str | None) -> Nic:
@@ -268,6 +296,9 @@ DEFINITIONS: Mapping[str, GuestDefinition] = {
             arch=Arch.I686,
             nics=(_network(3, "isolated", None),),
             mark=_operation(OperationKind.START, _LATER),
+        ),
+        "qemu-snapshots": replace(
+            _KVM, domain_type=DomainType.QEMU, boot=_KERNEL, mark=_SNAPSHOTTED
         ),
         "xen-pv": _XEN,
         "xen-pv-i686-pygrub": replace(

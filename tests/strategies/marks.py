@@ -8,10 +8,12 @@ from uuid import UUID
 from hypothesis import strategies as st
 
 from reconciler.model.mark import (
+    Consistency,
     Mark,
     MarkedDisk,
     MarkedNic,
     MarkedOperation,
+    MarkedSnapshot,
     OperationKind,
     Phase,
     ShutdownPolicy,
@@ -28,6 +30,7 @@ from reconciler.model.names import (
     NicName,
     PlanId,
     Sha,
+    SnapshotName,
     Target,
     VolumeName,
 )
@@ -120,6 +123,16 @@ def marks() -> st.SearchStrategy[Mark]:
         fields=st.lists(
             st.sampled_from(("cpus.pin", "rng")).map(FieldName), max_size=2, unique=True
         ).map(lambda names: tuple(sorted(names))),
+        snapshots=st.lists(
+            st.builds(
+                MarkedSnapshot,
+                name=st.sampled_from(("one", "two")).map(SnapshotName),
+                taken=instants,
+                consistency=st.sampled_from(Consistency),
+                removed=st.none() | instants,
+            ),
+            max_size=2,
+        ).map(tuple),
         trash=st.none() | trash,
         operation=st.none() | operation,
         tokens=st.lists(words, max_size=2).map(tuple),

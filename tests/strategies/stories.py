@@ -22,16 +22,23 @@ from reconciler.model.desired import (
     Autostart,
     Budget,
     DesiredGuest,
+    DesiredSnapshot,
     DesiredWorld,
     GuestState,
     RestartWhen,
     StartAfter,
 )
-from reconciler.model.mark import ShutdownPolicy, ThenWhat
+from reconciler.model.mark import MarkedOperation, OperationKind, ShutdownPolicy, ThenWhat
 from reconciler.model.memory import DepartedHost
 from reconciler.model.memory import Memory as Remembered
-from reconciler.model.names import FieldName, GuestName, HostName
-from reconciler.model.observed import ObservedGuest, ObservedHost, RunState, StateReason
+from reconciler.model.names import FieldName, GuestName, HostName, SnapshotName
+from reconciler.model.observed import (
+    ObservedGuest,
+    ObservedHost,
+    ObservedSnapshot,
+    RunState,
+    StateReason,
+)
 from reconciler.model.operation import Operation
 from reconciler.model.options import Options
 from reconciler.planner.effects import digest_of, remembered, with_disk, with_nic
@@ -102,11 +109,12 @@ _CONDUCTS = tuple(
     )
 )
 _DISKS = tuple(
-    (volume_disk(size_gib=size, image=image), *more, *drives)
-    for size, image, more, drives in product(
+    (volume_disk(size_gib=size, image=image, qcow2=qcow2), *more, *drives)
+    for qcow2, size, image, more, drives in product(
+        (False, True),
         (2, 3),
         (False, True),
-        ((), (volume_disk("data", 1),), (volume_disk("data", 2),)),
+        ((), (volume_disk("data", 1, qcow2=True),), (volume_disk("data", 2, qcow2=True),)),
         ((), (drive(),), (drive("one.iso"),), (drive("two.iso"),)),
     )
 )
@@ -129,6 +137,20 @@ _OPTIONS = st.sampled_from(
         {"mentioned": (RNG,), "options": Options()},
     )
 )
+_SNAPSHOTS: st.SearchStrategy[dict[str, object]] = st.sampled_from(
+    (
+        {},
+        {},
+        {"snapshots": (DesiredSnapshot(name=SnapshotName("one")),)},
+        {
+            "agent": True,
+            "snapshots": (
+                DesiredSnapshot(name=SnapshotName("one")),
+                DesiredSnapshot(name=SnapshotName("two"), quiesced=True),
+            ),
+        },
+    )
+)
 _MACHINE = st.integers(0, len(_MACHINES) - 1)
 _CONDUCT = st.integers(0, len(_CONDUCTS) - 1)
 _DISK = st.integers(0, len(_DISKS) - 1)
@@ -142,6 +164,7 @@ def guests(draw: st.DrawFn, name: GuestName) -> DesiredGuest:
         **_MACHINES[draw(_MACHINE)],
         **_CONDUCTS[draw(_CONDUCT)],
         **draw(_OPTIONS),
+        **draw(_SNAPSHOTS),
     }
     cards = draw(_CARDS)
     earlier = [other for other in NAMES if other < name]
@@ -348,6 +371,43 @@ def paused(story: Story, found: ObservedGuest) -> None:
         story.stage(found.name, state=RunState.RUNNING, reason=StateReason.BOOTED)
 
 
+def snapshotted(story: Story, found: ObservedGuest) -> None:
+    """Somebody takes a snapshot by hand, under a name that a manifest may use too, or deletes it.
+
+    What domops took is left: a person who deletes that would have it taken anew, for ever.
+    """
+    others = tuple(one for one in found.snapshots if one.name != "one")
+    there = [one for one in found.snapshots if one.name == "one"]
+    definition = found.live or found.stored
+    if there or definition is None:
+        if not any(one.signature for one in there):
+            story.stage(found.name, snapshots=others)
+        return
+    targets = tuple(disk.target for disk in definition.disks if not disk.read_only)
+    theirs = ObservedSnapshot(
+        name=SnapshotName("one"), taken=story.now, disks=targets, memory=found.active
+    )
+    story.stage(found.name, snapshots=(theirs, *others))
+
+
+def held_still(story: Story, found: ObservedGuest) -> None:
+    """A snapshot of it is interrupted: its mark says so, and it stands still."""
+    if found.stored is None or found.live is None or found.mark is None:
+        return
+    operation = MarkedOperation(kind=OperationKind.SNAPSHOT, id="killed", since=story.now)
+    mark = replace(found.mark, operation=operation)
+    stored, live = replace(found.stored, mark=mark), replace(found.live, mark=mark)
+    story.stage(
+        found.name,
+        mark=mark,
+        stored=stored,
+        live=live,
+        stored_digest=digest_of(stored),
+        state=RunState.PAUSED,
+        reason=StateReason.BUSY,
+    )
+
+
 def deafened(story: Story, found: ObservedGuest) -> None:
     """It ignores requests to shut down from now on."""
     story.host_of(found.name).stage_deaf(found.uuid)
@@ -392,6 +452,8 @@ HAPPENINGS = (
     given_devices,
     given_options,
     paused,
+    snapshotted,
+    held_still,
     deafened,
     copied,
 )

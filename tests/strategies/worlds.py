@@ -119,6 +119,7 @@ ABLE = Capabilities(
     grow_stopped_volume=True,
     volume_sources=True,
     agent=True,
+    snapshots=True,
 )
 UNABLE = Capabilities(
     vcpu_hotplug=False,
@@ -132,6 +133,7 @@ UNABLE = Capabilities(
     grow_stopped_volume=False,
     volume_sources=False,
     agent=False,
+    snapshots=False,
 )
 
 
@@ -140,7 +142,9 @@ def identity(name: str) -> UUID:
     return uuid5(REPOSITORY, name)
 
 
-def volume_disk(name: str = "root", size_gib: int = 2, *, image: bool = False) -> VolumeDisk:
+def volume_disk(
+    name: str = "root", size_gib: int = 2, *, image: bool = False, qcow2: bool = False
+) -> VolumeDisk:
     """A disk of the storage ``guests``; ``for_guest`` gives it its guest's volume."""
     return VolumeDisk(
         name=DiskName(name),
@@ -148,7 +152,7 @@ def volume_disk(name: str = "root", size_gib: int = 2, *, image: bool = False) -
         storage=StorageName("guests"),
         volume=VolumeName(f"{name}.raw"),
         size_bytes=size_gib * GIB,
-        format=DiskFormat.RAW,
+        format=DiskFormat.QCOW2 if qcow2 else DiskFormat.RAW,
         image=ImageRef(storage=StorageName("guests"), volume=IMAGE) if image else None,
     )
 

@@ -255,9 +255,6 @@ class GuestDefaults(Closed):
     migration: Annotated[MigrationSpec | None, NotBuilt("guests stay where they are for now")] = (
         Field(None, description="How the guest may be moved.")
     )
-    snapshots: Annotated[tuple[Name, ...], NotBuilt()] = Field(
-        (), description="Snapshots that exist while they are named here."
-    )
     bootstrap: Annotated[bool | None, NotBuilt("pin the guest with spec.host")] = Field(
         None, description="Marks guests that domops itself needs."
     )
@@ -274,6 +271,26 @@ class GuestDefaults(Closed):
     )
 
 
+class SnapshotSpec(Closed):
+    """One snapshot of a guest's disks, kept inside them."""
+
+    name: Name = Field(
+        description="What the snapshot is called; unique within the guest.",
+        examples=["before-upgrade"],
+    )
+    quiesced: bool = Field(
+        default=False,
+        description=(
+            "Rather take none than one whose file systems were not frozen through the agent, or"
+            " shut down in good order."
+        ),
+    )
+
+
+def _long_snapshot(value: object) -> object:
+    return {"name": value} if isinstance(value, str) else value
+
+
 class GuestSpec(GuestDefaults):
     """What the guest is."""
 
@@ -282,6 +299,21 @@ class GuestSpec(GuestDefaults):
         alias="class",
         description="The GuestClass that fills in what is not said here.",
         examples=["small"],
+    )
+    snapshots: tuple[
+        Annotated[
+            SnapshotSpec,
+            BeforeValidator(_long_snapshot, json_schema_input_type=Name | SnapshotSpec),
+        ],
+        ...,
+    ] = Field(
+        (),
+        description=(
+            "Snapshots that exist while they are named here, by name; a name alone will do. They"
+            " lie inside the disks, which must all be qcow2 (KVM). One whose name is taken out is"
+            " kept, and the same again when the name is put back."
+        ),
+        examples=[["before-upgrade"]],
     )
 
 

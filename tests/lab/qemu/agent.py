@@ -53,6 +53,10 @@ class Agent:
             raise LabError(f"{script!r} in {self._domain.name()}: {status}: {complaint}")
         return printed
 
+    def freeze_status(self) -> str:
+        """``frozen`` or ``thawed``, of the guest's file systems; also a frozen guest says it."""
+        return str(self._answer("guest-fsfreeze-status"))
+
     def begin(self, script: str) -> None:
         """Start a shell script in the guest, and do not wait for it: it may be its last."""
         self._ask("guest-exec", {"path": "/bin/sh", "arg": ["-c", script]})
@@ -77,11 +81,13 @@ class Agent:
         self.begin("sleep 0.2; /bin/shutdown --anyway -r")
 
     def _ask(self, command: str, arguments: dict[str, object] | None = None) -> dict[str, object]:
+        return cast("dict[str, object]", self._answer(command, arguments))
+
+    def _answer(self, command: str, arguments: dict[str, object] | None = None) -> object:
         question: dict[str, object] = {"execute": command}
         if arguments:
             question["arguments"] = arguments
         answer = libvirt_qemu.qemuAgentCommand(
             self._domain, json.dumps(question), ANSWER_WITHIN_S, 0
         )
-        said = json.loads(answer)["return"]
-        return cast("dict[str, object]", said)
+        return cast("object", json.loads(answer)["return"])

@@ -14,7 +14,9 @@ from reconciler.cli.render_guest import render_description, render_diff
 from reconciler.cli.render_lists import render_guests, render_hosts, render_pools
 from reconciler.cli.render_plan import render_plan
 from reconciler.journal.records import Event, EventKind
-from reconciler.model.names import GuestName, HostName, Sha
+from reconciler.model.desired import DesiredWorld
+from reconciler.model.names import GuestName, HostName, Sha, SnapshotName, Target
+from reconciler.model.observed import ObservedSnapshot, ObservedWorld
 from tests.unit.cli.worlds import NOW, PLAIN, WIDE, bare, guest, made, picture, silent, wish
 
 CASES = Path(__file__).resolve().parents[2] / "cases" / "cli"
@@ -37,6 +39,31 @@ TWO = wish(guest("lists"), guest("web"))
 
 _EMULATED = "    - {name: eth1, network: servers, model: e1000}\n"
 
+_NAMED = "  snapshots: [before-upgrade, {name: after-upgrade, quiesced: true}]\n"
+_UNNAMED = "  snapshots: [{name: after-upgrade, quiesced: true}]\n"
+
+
+def _with_snapshots(more: str) -> DesiredWorld:
+    """One guest on qcow2, with an agent."""
+    path, text = guest("lists", more=f"  agent: true\n{more}")
+    return wish((path, text.replace("storage: guests", "storage: guests, format: qcow2")))
+
+
+def _and_a_foreign_one(observed: ObservedWorld) -> ObservedWorld:
+    """A person took a snapshot beside those of domops."""
+    theirs = ObservedSnapshot(
+        name=SnapshotName("by-hand"),
+        taken=NOW - timedelta(hours=3),
+        disks=(Target("vda"),),
+        memory=False,
+    )
+    [home] = [one for one in observed.answered() if one.guests]
+    guests = {
+        uuid: replace(one, snapshots=(*one.snapshots, theirs)) for uuid, one in home.guests.items()
+    }
+    return replace(observed, hosts={**observed.hosts, home.name: replace(home, guests=guests)})
+
+
 PICTURES = {
     "create": picture(BEFORE, bare()),
     "nothing": picture(BEFORE, made(BEFORE)),
@@ -52,6 +79,10 @@ PICTURES = {
     "empty": picture(wish(), bare()),
     "warnings": picture(wish(guest("lists", more=_EMULATED), guest("web")), bare()),
     "trash": picture(wish(guest("web")), made(wish(guest("web")), made(TWO))),
+    "snapshots": picture(
+        _with_snapshots(_UNNAMED),
+        _and_a_foreign_one(made(_with_snapshots(_UNNAMED), made(_with_snapshots(_NAMED)))),
+    ),
     "restored": picture(TWO, made(wish(guest("web")), made(TWO))),
 }
 
@@ -86,7 +117,7 @@ def test_the_lists_read_as_their_golden_texts(name: str, *, wide: bool, regenera
     compare(f"get-{name}-{'wide' if wide else 'table'}", text, regenerate=regenerate)
 
 
-@pytest.mark.parametrize("name", ["create", "changes", "silent", "warnings"])
+@pytest.mark.parametrize("name", ["create", "changes", "silent", "warnings", "snapshots"])
 def test_a_description_reads_as_its_golden_text(name: str, *, regenerate: bool) -> None:
     text = plain(render_description(GuestName("lists"), PICTURES[name], WIDE))
     compare(f"describe-{name}", text, regenerate=regenerate)

@@ -144,6 +144,7 @@ def host(name: str) -> ObservedHost:
             grow_stopped_volume=True,
             volume_sources=True,
             agent=True,
+            snapshots=True,
         ),
         cpus=16,
         memory_kib=64 << 20,

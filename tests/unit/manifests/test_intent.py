@@ -26,6 +26,7 @@ from reconciler.model.desired import (
     CdromDisk,
     DesiredGuest,
     DesiredNic,
+    DesiredSnapshot,
     GuestState,
     ImageRef,
     OpenPort,
@@ -45,6 +46,7 @@ from reconciler.model.names import (
     NetworkName,
     NicName,
     PoolName,
+    SnapshotName,
     StorageName,
     Target,
     VolumeName,
@@ -164,6 +166,11 @@ OTHERS: dict[str, tuple[DesiredGuest, ...]] = {
     "labels": (replace(GUEST, labels={}), replace(GUEST, labels={"service": "web"})),
     "mentioned": (replace(GUEST, mentioned=(RNG,)),),
     "options": (replace(GUEST, mentioned=(RNG,), options=Options(rng=True)),),
+    "snapshots": (
+        replace(GUEST, snapshots=(DesiredSnapshot(name=SnapshotName("a")),)),
+        replace(GUEST, snapshots=(DesiredSnapshot(name=SnapshotName("b")),)),
+        replace(GUEST, snapshots=(DesiredSnapshot(name=SnapshotName("a"), quiesced=True),)),
+    ),
 }
 FIRST = StartAfter(guest=GuestName("dns"))
 OTHERS["start_after"] = tuple(

@@ -101,7 +101,7 @@ def test_hosts_may_call_a_storage_and_a_network_otherwise() -> None:
 
 def test_every_problem_of_every_file_is_told_at_once_and_in_order() -> None:
     found = resolved(
-        b=guest(PLAIN + "snapshots: []\ncpu: 2", name="one"),
+        b=guest(PLAIN + "placement: {}\ncpu: 2", name="one"),
         a=guest("class: nowhere\npool: nowhere\nhost: nowhere", name="two"),
         c=b"\xff",
     )
@@ -109,7 +109,7 @@ def test_every_problem_of_every_file_is_told_at_once_and_in_order() -> None:
         'a.yaml:5:10  spec.class: no GuestClass "nowhere"; write a manifest of kind GuestClass',
         'a.yaml:6:9  spec.pool: no Pool "nowhere"; there are main',
         'a.yaml:7:9  spec.host: no Host "nowhere"; there are dom0-a',
-        "b.yaml:9:3  spec.snapshots: not built yet; leave it out for now",
+        "b.yaml:9:3  spec.placement: not built yet; pin the guest with spec.host",
         'b.yaml:10:3  spec.cpu: unknown field; did you mean "cpus"?',
         "c.yaml:1:1  byte 0xff is not UTF-8; save the file as UTF-8",
     ]

@@ -85,7 +85,7 @@ SEEN_BY_AN_EDITOR = (
     "guest-disk-device-not-built",
     "guest-mac-short",
     "guest-console-yes",
-    "guest-snapshots-not-built",
+    "guest-snapshot-name-odd",
     "guest-loader-not-built",
     "host-no-uri",
     "host-drained-not-built",

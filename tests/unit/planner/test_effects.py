@@ -6,16 +6,17 @@ from dataclasses import replace
 from typing import get_args
 
 from reconciler.model.definition import DiskFormat, VolumeSource
-from reconciler.model.desired import DesiredWorld, GuestState
-from reconciler.model.mark import ShutdownPolicy, ThenWhat
+from reconciler.model.desired import DesiredSnapshot, DesiredWorld, GuestState
+from reconciler.model.mark import MarkedOperation, OperationKind, ShutdownPolicy, ThenWhat
 from reconciler.model.memory import Memory
-from reconciler.model.names import LibvirtPool, MacAddress, Target, VolumeName
+from reconciler.model.names import LibvirtPool, MacAddress, SnapshotName, Target, VolumeName
 from reconciler.model.observed import ObservedHost, ObservedWorld, RunState
 from reconciler.model.steps import (
     AttachDisk,
     AttachNic,
     ChangeMedium,
     ChangeNic,
+    CreateSnapshot,
     CreateVolume,
     DefineGuest,
     DestroyGuest,
@@ -24,6 +25,7 @@ from reconciler.model.steps import (
     DiscardVolume,
     GrowDisk,
     GrowVolume,
+    ResumeGuest,
     SetAutostart,
     SetMark,
     SetMemory,
@@ -34,6 +36,7 @@ from reconciler.model.steps import (
 )
 from reconciler.planner.case import On
 from reconciler.planner.effects import after, reached, remembered
+from tests.strategies.stories import held_still
 from tests.strategies.worlds import (
     GIB,
     HOSTS,
@@ -45,6 +48,7 @@ from tests.strategies.worlds import (
     drive,
     guest,
     host,
+    intended,
     nic,
     their_disk,
     their_nic,
@@ -72,6 +76,8 @@ def _steps(story: Story) -> tuple[Step, ...]:
     cd = next(disk for disk in found.live.disks if disk.source is None)
     medium = replace(cd, source=VolumeSource(pool=POOL, volume=VolumeName("one.iso")))
     card = found.live.nics[0]
+    operation = MarkedOperation(kind=OperationKind.SNAPSHOT, id="1", since=START)
+    held = replace(found.mark, operation=operation)
     return (
         DefineGuest(
             **on,
@@ -101,6 +107,8 @@ def _steps(story: Story) -> tuple[Step, ...]:
         DetachNic(**on, nic=card),
         ChangeNic(**on, nic=replace(card, source=their_nic().source)),
         SetAutostart(**on, on=True),
+        CreateSnapshot(**on, name=SnapshotName("one"), quiesced=False, mark=held),
+        ResumeGuest(**on, mark=replace(found.mark, generation=3)),
     )
 
 
@@ -232,4 +240,10 @@ def test_every_kind_of_step_is_planned_by_some_story() -> None:
         half.carry_out(half.plan())
     half.forget()
     told(half, desired(small))
+    held = replace(small, agent=True, disks=(volume_disk(qcow2=True),))
+    named = replace(held, snapshots=(DesiredSnapshot(name=SnapshotName("one")),))
+    frozen = Story.of(desired(), host(HOSTS[0]), host(HOSTS[1]))
+    told(frozen, desired(intended(held)), desired(intended(named)))
+    held_still(frozen, frozen.find("a"))
+    told(frozen, desired(intended(named)))
     assert seen == set(get_args(Step))
