@@ -12,7 +12,7 @@ import typer
 from reconciler.cli.commands_doctor import doctor
 from reconciler.cli.commands_doing import apply, approve, run
 from reconciler.cli.commands_files import init, schema, validate
-from reconciler.cli.commands_seeing import describe, diff, events, get, plan
+from reconciler.cli.commands_seeing import describe, diff, events, get, history, plan, why
 from reconciler.cli.examples import epilog
 from reconciler.cli.exits import ExitCode
 from reconciler.cli.failing import guarded, leave
@@ -63,7 +63,22 @@ def _domops(
     context.obj = replace(doors, where=where)
 
 
-COMMANDS = (init, validate, plan, apply, run, get, describe, diff, events, approve, doctor, schema)
+COMMANDS = (
+    init,
+    validate,
+    plan,
+    apply,
+    run,
+    get,
+    describe,
+    diff,
+    events,
+    why,
+    history,
+    approve,
+    doctor,
+    schema,
+)
 """In the order in which one meets them."""
 
 for _command in COMMANDS:

@@ -1,7 +1,8 @@
-"""The commands that look and change nothing: plan, get, describe, diff, events."""
+"""The commands that look and change nothing: plan, get, describe, diff, events, why, history."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from reconciler.cli import documents
+from reconciler.cli import documents, words
 from reconciler.cli.documents import Document
 from reconciler.cli.exits import ExitCode
 from reconciler.cli.failing import leave, refuse
@@ -19,9 +20,10 @@ from reconciler.cli.page import Page, tame
 from reconciler.cli.picture import Picture
 from reconciler.cli.render_events import render_events
 from reconciler.cli.render_guest import render_description, render_diff
+from reconciler.cli.render_history import render_history, render_why
 from reconciler.cli.render_lists import render_guests, render_hosts, render_pools
 from reconciler.cli.render_plan import render_plan
-from reconciler.cli.session import Doors, Session
+from reconciler.cli.session import Asked, Doors, Session
 from reconciler.cli.terminal import terminal
 from reconciler.model.names import GuestName
 
@@ -202,3 +204,70 @@ def known(name: str, picture: Picture) -> GuestName:
     return refuse(
         f'no guest "{tame(name)}" is wanted by the commit or marked as ours on a host.{hint}'
     )
+
+
+Number = Annotated[
+    int, typer.Option("-n", "--number", min=1, max=100_000, help="How many at most.")
+]
+Since = Annotated[
+    str | None,
+    typer.Option(
+        "--since",
+        metavar="WHEN",
+        help="Only what began after this: 30min, 2h, 7d, or an instant as 2026-11-24T18:30.",
+    ),
+]
+OfCommit = Annotated[
+    str | None,
+    typer.Option("--commit", metavar="SHA", help="Only what was done under this commit."),
+]
+
+
+def why(
+    doors: Doors,
+    guest: Annotated[str, typer.Argument(help="The guest.")],
+    since: Since = None,
+    number: Number = 30,
+    form: PlanForm = TextForm.TEXT,
+) -> None:
+    """Show why a guest was changed: commit, file and line, field, step and outcome, newest first.
+
+    Asks no host: the steps come from the journal in the state directory.
+    """
+    asked = Asked(limit=number, guest=GuestName(guest), since=_instant(since))
+    with opened(doors) as session:
+        found = session.history(asked)
+    show(form, lambda: documents.of_history(found), lambda page: render_why(found, page))
+
+
+def history(
+    doors: Doors,
+    guest: Annotated[str | None, typer.Argument(help="Only this guest.")] = None,
+    since: Since = None,
+    commit: OfCommit = None,
+    number: Number = 30,
+    form: PlanForm = TextForm.TEXT,
+) -> None:
+    """Show what was done and what happened, to guests, hosts and commits, oldest first.
+
+    Asks no host: it comes from the journal in the state directory.
+    """
+    asked = Asked(
+        limit=number,
+        guest=GuestName(guest) if guest else None,
+        since=_instant(since),
+        commit=commit.lower() if commit else None,
+    )
+    with opened(doors) as session:
+        found = session.history(asked)
+    show(form, lambda: documents.of_history(found), lambda page: render_history(found, page))
+
+
+def _instant(since: str | None) -> datetime | None:
+    if since is None:
+        return None
+    page = terminal().page()
+    try:
+        return words.instant(since, page)
+    except ValueError:
+        refuse(f"--since {since}: write 30min, 2h or 7d, or an instant as 2026-11-24T18:30.")

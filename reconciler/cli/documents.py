@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from reconciler.cli.conditions import conditions
+from reconciler.journal.words import step_in_words
 from reconciler.model.observed import ObservedHost
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from reconciler.cli.picture import Picture
+    from reconciler.cli.session import History
+    from reconciler.journal.causes import Account
     from reconciler.journal.records import Event
     from reconciler.model.checkup import Finding
     from reconciler.model.desired import DesiredGuest, DesiredHost, DesiredPool, GuestWarning
@@ -143,17 +146,41 @@ def of_events(events: Sequence[Event]) -> Document:
     return {
         "apiVersion": API_VERSION,
         "kind": "EventList",
-        "items": [
+        "items": [_event(event) for event in sorted(events, key=lambda event: event.at)],
+    }
+
+
+def _event(event: Event) -> dict[str, Document]:
+    """One event; ``step``, ``outcome`` and ``tookSeconds`` are of those that are about a step."""
+    return {
+        "at": _instant(event.at),
+        "kind": event.kind.value,
+        "guest": event.guest,
+        "host": event.host,
+        "text": event.text,
+        "commit": event.commit,
+        "where": event.where,
+        "step": event.step,
+        "outcome": event.outcome.value if event.outcome else None,
+        "tookSeconds": event.took_s,
+    }
+
+
+def of_history(history: History) -> Document:
+    """What ``domops history`` and ``domops why`` show, oldest first."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "History",
+        "steps": [_deed(account) for account in history.accounts],
+        "events": [_event(event) for event in history.events],
+        "commits": [
             {
-                "at": _instant(event.at),
-                "kind": event.kind.value,
-                "guest": event.guest,
-                "host": event.host,
-                "text": event.text,
-                "commit": event.commit,
-                "where": event.where,
+                "sha": sha,
+                "author": info.author_name,
+                "committedAt": _instant(info.committed_at),
+                "subject": info.subject,
             }
-            for event in sorted(events, key=lambda event: event.at)
+            for sha, info in sorted(history.commits.items())
         ],
     }
 
@@ -173,6 +200,34 @@ def of_findings(findings: Sequence[Finding]) -> Document:
             }
             for one in findings
         ],
+    }
+
+
+def _deed(account: Account) -> dict[str, Document]:
+    """One step, from its reason to its end."""
+    deed = account.deed
+    return {
+        "guest": deed.guest,
+        "host": deed.host,
+        "step": deed.kind,
+        "act": step_in_words(deed.planned.step) if deed.planned else None,
+        "cause": account.cause.value,
+        "commit": deed.commit,
+        "began": _instant(deed.began),
+        "ended": _instant(deed.ended),
+        "tookSeconds": deed.took_s,
+        "outcome": deed.outcome.value if deed.outcome else None,
+        "message": deed.message,
+        "changes": [
+            {
+                "field": change.field,
+                "before": change.before,
+                "after": change.after,
+                "where": str(change.origin) if change.origin else None,
+            }
+            for change in (deed.planned.changes if deed.planned else ())
+        ],
+        "file": account.path,
     }
 
 

@@ -48,6 +48,14 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
         Example(line="domops events", says="what happened last"),
         Example(line="domops events lists -n 100", says="the last 100 events of one guest"),
     ),
+    "why": (
+        Example(line="domops why lists", says="why was this guest changed, and by which commit?"),
+        Example(line="domops why lists --since 2d -o json", says="the same, for a program"),
+    ),
+    "history": (
+        Example(line="domops history", says="what was done last, to all guests"),
+        Example(line="domops history --commit 8c2f1e4", says="what one commit brought about"),
+    ),
     "approve": (
         Example(line="domops approve 5d1c-90ab", says="let the held changes of that plan through"),
     ),

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 from reconciler import bootstrap
 from reconciler.cli.picture import Picture
+from reconciler.cli.session import History
 from reconciler.controller.checking import examine_state
 from reconciler.controller.results import Look
-from reconciler.errors import StalledError
+from reconciler.errors import DomopsError, StalledError
+from reconciler.journal.causes import accounts
 from reconciler.planner import plan, preview
 from reconciler.recording.log import event_log
 from reconciler.settings import Settings, load_settings
@@ -24,12 +26,15 @@ if TYPE_CHECKING:
 
     from reconciler.bootstrap import Opened
     from reconciler.cli.options import Where
+    from reconciler.cli.session import Asked
     from reconciler.controller.results import PassResult
+    from reconciler.journal.causes import Account
     from reconciler.journal.records import Event
     from reconciler.model.checkup import Finding
-    from reconciler.model.names import GuestName, PlanId
+    from reconciler.model.names import GuestName, PlanId, Sha
     from reconciler.model.plan import Plan, PlannedStep
     from reconciler.planner import Preview
+    from reconciler.source.port import CommitInfo
 
 
 def open_session(
@@ -77,6 +82,37 @@ class Opening:
     def events(self, *, limit: int, guest: GuestName | None) -> tuple[Event, ...]:
         """The newest ``limit`` events, oldest first."""
         return self._opened.journal.events(limit=limit, guest=guest)
+
+    def history(self, asked: Asked) -> History:
+        """What the journal knows of steps and of what else happened; asks no host."""
+        journal = self._opened.journal
+        found = journal.deeds(
+            limit=asked.limit, guest=asked.guest, since=asked.since, commit=asked.commit
+        )
+        told: dict[int, Account] = {}
+        for guest in {deed.guest for deed in found}:  # a cause hangs on all that came before
+            past = journal.deeds(limit=_PAST_OF_A_GUEST, guest=guest)
+            told.update((account.deed.id, account) for account in accounts(past))
+        events = journal.other_events(
+            limit=asked.limit, guest=asked.guest, since=asked.since, commit=asked.commit
+        )
+        named = {deed.commit for deed in found} | {event.commit for event in events}
+        return History(
+            accounts=tuple(told[deed.id] for deed in found if deed.id in told),
+            events=events,
+            commits={
+                sha: info
+                for sha in named
+                if sha is not None and (info := self._commit(sha)) is not None
+            },
+        )
+
+    def _commit(self, sha: Sha) -> CommitInfo | None:
+        """What the commit says of itself, if the repository still has it."""
+        try:
+            return next(iter(self._opened.source.recent(sha, limit=1)), None)
+        except DomopsError:
+            return None
 
     def approve(self, plan_id: PlanId) -> None:
         """Let the held acts with this id through, in the name of whoever runs the command."""
@@ -158,6 +194,9 @@ def _told(problems: tuple[str, ...]) -> str:
         told.append(f"and {len(problems) - _PROBLEMS_TOLD} more; domops validate shows all.")
     return "\n".join(told)
 
+
+_PAST_OF_A_GUEST = 10_000
+"""Steps of one guest that are looked at for what caused the newest."""
 
 _PROBLEMS_TOLD = 5
 """Enough to see what sort of trouble it is."""

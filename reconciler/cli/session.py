@@ -9,14 +9,17 @@ from reconciler.cli.options import Where
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
     from pathlib import Path
 
     from reconciler.cli.picture import Picture
+    from reconciler.journal.causes import Account
     from reconciler.journal.records import Event
     from reconciler.model.checkup import Finding
-    from reconciler.model.names import GuestName, PlanId
+    from reconciler.model.names import GuestName, PlanId, Sha
     from reconciler.model.plan import PlannedStep
+    from reconciler.source.port import CommitInfo
 
 
 class Session(Protocol):
@@ -36,6 +39,10 @@ class Session(Protocol):
 
     def events(self, *, limit: int, guest: GuestName | None) -> tuple[Event, ...]:
         """The newest ``limit`` events, oldest first."""
+        ...
+
+    def history(self, asked: Asked) -> History:
+        """What the journal knows of steps and of what else happened; asks no host."""
         ...
 
     def approve(self, plan_id: PlanId) -> None:
@@ -78,6 +85,28 @@ class Opener(Protocol):
     ) -> Session:
         """Open, or raise what is in the way as an error of ours."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """Of which part of the past one wants to know; ``commit`` may be the beginning of a name."""
+
+    limit: int
+    guest: GuestName | None = None
+    since: datetime | None = None
+    commit: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """A part of the past: steps with their causes, other events, and who wrote the commits.
+
+    Each oldest first. A commit that the repository does not have any more has no entry.
+    """
+
+    accounts: tuple[Account, ...]
+    events: tuple[Event, ...] = ()
+    commits: Mapping[Sha, CommitInfo] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

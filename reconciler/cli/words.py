@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from datetime import datetime
 
     from reconciler.cli.page import Page
 
@@ -58,6 +59,24 @@ def clock(instant: datetime, page: Page) -> str:
     return f"{local.strftime('%Y-%m-%d')} {time}"
 
 
+_SPANS = {"s": 1, "min": MINUTE, "h": HOUR, "d": DAY}
+_SPAN = re.compile(r"(\d{1,6})\s*(s|min|h|d)")
+
+
+def instant(text: str, page: Page) -> datetime:
+    """The instant that ``text`` names: so long before the page's now, or a local date and time.
+
+    Raises:
+        ValueError: it names none.
+
+    """
+    span = _SPAN.fullmatch(text.strip())
+    if span is not None:
+        return page.now - timedelta(seconds=int(span[1]) * _SPANS[span[2]])
+    named = datetime.fromisoformat(text)
+    return named if named.tzinfo is not None else named.replace(tzinfo=page.zone)
+
+
 def counted(number: int, noun: str, plural: str | None = None) -> str:
     """``1 guest``, ``2 guests``."""
     return f"{number} {noun if number == 1 else plural or noun + 's'}"
@@ -93,3 +112,8 @@ def field(path: str) -> str:
 def operation(step: str) -> str:
     """The name of a step's class as words: ``ShutDownGuest`` is ``shut down guest``."""
     return "".join(f" {one.lower()}" if one.isupper() else one for one in step).strip()
+
+
+def kind(event: str) -> str:
+    """The kind of an event as words: ``commit-applied`` is ``commit applied``."""
+    return event.replace("-", " ")

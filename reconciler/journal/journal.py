@@ -17,6 +17,7 @@ from reconciler.journal.records import Approval, Event, EventKind, Intent, Known
 from reconciler.journal.rows import (
     EVENT_COLUMNS,
     PRUNE_EVERY,
+    deed_from,
     event_from,
     event_of,
     grouped,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from reconciler.journal.records import Deed
     from reconciler.model.plan import PlannedStep
 
 Filled = tuple[HostName, LibvirtPool, VolumeName]
@@ -184,6 +186,25 @@ class Journal:
             for row in rows
         )
 
+    def deeds(
+        self,
+        *,
+        limit: int,
+        guest: GuestName | None = None,
+        since: datetime | None = None,
+        commit: str | None = None,
+    ) -> tuple[Deed, ...]:
+        """The newest ``limit`` steps, oldest first; ``commit`` may be the beginning of a name."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                "SELECT id, guest, host, kind, began, commit_sha, planned, ended, outcome, message"
+                " FROM intents WHERE (?1 IS NULL OR guest = ?1) AND (?2 IS NULL OR began >= ?2)"
+                " AND (?3 IS NULL OR substr(commit_sha, 1, length(?3)) = ?3)"
+                " ORDER BY id DESC LIMIT ?4",
+                (guest, since and written(since), commit, limit),
+            ).fetchall()
+        return tuple(map(deed_from, reversed(rows)))
+
     # ------------------------------------------------------------------------------- events
 
     def note(self, event: Event) -> None:
@@ -196,6 +217,33 @@ class Journal:
     ) -> tuple[Event, ...]:
         """The newest ``limit`` events, oldest first; ``after`` leaves out what was seen before."""
         return tuple(event for _, event in self.numbered_events(limit, guest=guest, after=after))
+
+    def other_events(
+        self,
+        *,
+        limit: int,
+        guest: GuestName | None = None,
+        since: datetime | None = None,
+        commit: str | None = None,
+    ) -> tuple[Event, ...]:
+        """As ``deeds``, for what is not the beginning or the end of a step."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                f"SELECT {EVENT_COLUMNS} FROM events"  # noqa: S608 - names of columns, ours
+                " WHERE kind NOT IN (?5, ?6)"
+                " AND (?1 IS NULL OR guest = ?1) AND (?2 IS NULL OR at >= ?2)"
+                " AND (?3 IS NULL OR substr(commit_sha, 1, length(?3)) = ?3)"
+                " ORDER BY id DESC LIMIT ?4",
+                (
+                    guest,
+                    since and written(since),
+                    commit,
+                    limit,
+                    EventKind.STEP_BEGUN,
+                    EventKind.STEP_ENDED,
+                ),
+            ).fetchall()
+        return tuple(map(event_from, reversed(rows)))
 
     def numbered_events(
         self, limit: int, *, guest: GuestName | None = None, after: int = 0

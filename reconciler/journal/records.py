@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from reconciler.model.desired import HostState
     from reconciler.model.names import GuestName, HostName, PlanId, PoolName, Sha
+    from reconciler.model.plan import PlannedStep
     from reconciler.model.steps import Step
 
 
@@ -91,6 +92,31 @@ class Intent:
     kind: str
     began: datetime
     step: Step | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deed:
+    """A step with all that is known of it, from its reason to its end.
+
+    ``planned`` is None if another version of domops wrote it in words this one does not have;
+    ``commit`` was in force when it began. ``ended`` and ``outcome`` are None while it is open.
+    """
+
+    id: int
+    guest: GuestName
+    host: HostName
+    kind: str
+    began: datetime
+    commit: Sha | None
+    planned: PlannedStep | None
+    ended: datetime | None
+    outcome: Outcome | None
+    message: str
+
+    @property
+    def took_s(self) -> float | None:
+        """How long it took, if it has ended."""
+        return None if self.ended is None else (self.ended - self.began).total_seconds()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

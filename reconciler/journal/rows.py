@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, cast
 
 from reconciler.journal.codec import UnreadableError, decode
-from reconciler.journal.records import Event, EventKind, Outcome
+from reconciler.journal.records import Deed, Event, EventKind, Outcome
 from reconciler.model.names import GuestName, HostName, Sha
 from reconciler.model.plan import PlannedStep
 
@@ -126,4 +126,23 @@ def event_from(row: tuple[object, ...]) -> Event:
         step=step,
         outcome=Outcome(outcome) if outcome else None,
         took_s=took_s,
+    )
+
+
+def deed_from(row: tuple[object, ...]) -> Deed:
+    """Parse a row of the intents."""
+    number, guest, host, kind, began, commit, planned, ended, outcome, message = cast(
+        "tuple[int, str, str, str, str, str | None, str, str | None, str | None, str | None]", row
+    )
+    return Deed(
+        id=number,
+        guest=GuestName(guest),
+        host=HostName(host),
+        kind=kind,
+        began=datetime.fromisoformat(began),
+        commit=Sha(commit) if commit else None,
+        planned=planned_of(planned),
+        ended=datetime.fromisoformat(ended) if ended else None,
+        outcome=Outcome(outcome) if outcome else None,
+        message=message or "",
     )

@@ -86,11 +86,15 @@ class Case:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
-    """The next step of a guest and the changes that it serves."""
+    """The next step of a guest and the changes that it serves.
+
+    ``also`` are those that it serves in part, and that wait for the rest: a restart.
+    """
 
     step: Step
     changes: tuple[Change, ...]
     disruptive: bool = False
+    also: tuple[Change, ...] = ()
 
 
 Next = Move | Block | None

@@ -111,7 +111,7 @@ def classify(
         step = PlannedStep(
             step=move.step,
             pool=desired.pool,
-            changes=changes,
+            changes=(*move.changes, *move.also) or changes,
             disruptive=move.disruptive,
             commit=world.commit.sha,
         )

@@ -25,6 +25,7 @@ from reconciler.model.steps import (
 )
 from reconciler.planner import words
 from reconciler.planner.case import Block, Case, Move, Next
+from reconciler.planner.differences import differences
 from reconciler.planner.running import run, set_mark
 from reconciler.planner.snapshotting import take
 from reconciler.planner.stopping import operation_mark
@@ -69,6 +70,7 @@ def _write_stored(case: Case, fields: tuple[Change, ...]) -> Next:
     definition = replace(definition, mark=mark)
     claims = claimed(mark) - claimed(case.mark)  # only a define looks before it claims a volume
     if claims or replace(definition, mark=None) != replace(case.stored, mark=None):
+        written = {one.field for one in differences(definition, case.stored, case.wanted.owned)}
         return Move(
             step=DefineGuest(
                 host=case.host.name,
@@ -78,6 +80,11 @@ def _write_stored(case: Case, fields: tuple[Change, ...]) -> Next:
                 replaces=case.guest.stored_digest,
             ),
             changes=tuple(change for change in fields if change.fate is Fate.NOW),
+            also=tuple(
+                change
+                for change in fields
+                if change.fate is Fate.WAITING and change.field in written
+            ),
         )
     if adds_nothing(mark, case.mark):
         return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from reconciler.cli.session import History
 from reconciler.journal.records import Event, EventKind
 from reconciler.model.checkup import Check, Finding, Judgement
 from reconciler.model.names import HostName
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from reconciler.cli.options import Where
     from reconciler.cli.picture import Picture
-    from reconciler.cli.session import Session
+    from reconciler.cli.session import Asked, Session
     from reconciler.model.desired import DesiredWorld
     from reconciler.model.names import GuestName, PlanId
     from reconciler.model.observed import ObservedWorld
@@ -83,6 +84,11 @@ class Standing:
     def events(self, *, limit: int, guest: GuestName | None) -> tuple[Event, ...]:
         """The newest, oldest first."""
         return tuple(one for one in self.noted if guest in (None, one.guest))[-limit:]
+
+    def history(self, asked: Asked) -> History:
+        """What was noted; no step of this session is in a journal."""
+        noted = self.events(limit=asked.limit, guest=asked.guest)
+        return History(accounts=(), events=noted)
 
     def approve(self, plan_id: PlanId) -> None:
         """Keep the approval."""
