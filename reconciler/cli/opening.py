@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import getpass
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from reconciler.errors import DomopsError, StalledError
 from reconciler.journal.causes import accounts
 from reconciler.planner import plan, preview
 from reconciler.recording.log import event_log
+from reconciler.recording.supervisor import Supervisor
 from reconciler.settings import Settings, load_settings
 from reconciler.web.serving import shown
 
@@ -137,13 +138,13 @@ class Opening:
     def run(self, stop: threading.Event) -> None:
         """Keep the hosts as the commits want them until ``stop`` is set."""
         log = event_log()
-        with shown(self._opened, self._settings) as showing:
+        with closing(Supervisor.of()) as supervisor, shown(self._opened, self._settings) as showing:
 
             def tell(event: Event) -> None:
                 log(event)
                 showing.tell(event)
 
-            self._opened.controller.run(stop, tell)
+            self._opened.controller.run(stop, tell, supervisor)
 
     def close(self) -> None:
         """Let go of everything."""

@@ -8,6 +8,7 @@ then anyway, because every trigger may be lost. The passes themselves are all th
 from __future__ import annotations
 
 import contextlib
+import gc
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ from reconciler.model.memory import Memory
 from reconciler.model.observed import ObservedWorld
 from reconciler.model.plan import Reason
 from reconciler.planner import Memo
+from reconciler.recording.supervisor import Supervisor
 
 if TYPE_CHECKING:
     import threading
@@ -158,7 +160,10 @@ class Controller:
         rooms = self._rooms
         problems: list[str] = []
         observation = rooms.observer.observe(
-            look.world.hosts.values(), rooms.remembering.machines, only=only
+            look.world.hosts.values(),
+            rooms.remembering.machines,
+            only=only,
+            lost=rooms.executor.lost(),
         )
         now = self._clock()
         with _kept(problems):
@@ -245,14 +250,31 @@ class Controller:
         self._record(result)
         return result
 
-    def run(self, stop: threading.Event, tell: Callable[[Event], None]) -> None:
-        """Make passes until ``stop`` is set; ``tell`` is given every event, in order."""
+    def run(
+        self,
+        stop: threading.Event,
+        tell: Callable[[Event], None],
+        supervisor: Supervisor | None = None,
+    ) -> None:
+        """Make passes until ``stop`` is set; ``tell`` is given every event, in order.
+
+        ``supervisor`` is told when the first pass was made, then that passes go on being made, and
+        when nothing more begins.
+        """
+        supervisor = supervisor or Supervisor(None)
         with self._watching(tell):
+            result = self._pass_or_tell()
+            supervisor.ready()
+            gc.freeze()  # what the first pass built stays; looking through it again is in vain
             while not stop.is_set():
-                result = self._pass_or_tell()
                 self._tell_news(tell)
                 due = self._rooms.observer.next_due(result.now)
-                self._rooms.observer.note(self._wait(result, stop, until=due))
+                names = self._wait(result, stop, until=due, meanwhile=supervisor.alive)
+                self._rooms.observer.note(names)
+                if not stop.is_set():
+                    supervisor.alive()
+                    result = self._pass_or_tell()
+            supervisor.stopping()
 
     def converge(
         self,
@@ -336,7 +358,12 @@ class Controller:
         self._tell_news(tell)
 
     def _wait(
-        self, result: PassResult, stop: threading.Event, *, until: datetime | None = None
+        self,
+        result: PassResult,
+        stop: threading.Event,
+        *,
+        until: datetime | None = None,
+        meanwhile: Callable[[], None] | None = None,
     ) -> frozenset[str]:
         """Wait for names, or for the first instant at which something changes by itself."""
         instants = [result.now + self._poll]
@@ -346,6 +373,8 @@ class Controller:
         end = min([*instants, *([until] if until is not None else [])])
         moved = self._moved()
         while not stop.is_set() and (left := (end - self._clock()).total_seconds()) > 0:
+            if meanwhile is not None:
+                meanwhile()
             names = self._rooms.wakeups.take(min(left, _SLICE_S))
             if names or self._moved() != moved:
                 return names

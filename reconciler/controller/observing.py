@@ -151,10 +151,12 @@ class Observer:
         known: Mapping[HostName, UUID],
         *,
         only: Collection[HostName] | None = None,
+        lost: Mapping[HostName, str] | None = None,
     ) -> Observation:
         """Ask every host that is not retired; ``known`` are the machines first seen at them.
 
         With ``only``, those alone are asked, and whoever never was; the others' last answers stand.
+        What the ``lost`` say does not count, for the reason that stands with each.
         """
         wanted = {host.name: host for host in hosts if host.state is not HostState.RETIRED}
         self._let_go(set(self._askers) - set(wanted))
@@ -163,7 +165,8 @@ class Observer:
             name for name in wanted if only is None or name in only or name not in self._kept
         ]
         answered = self._ask(asked_now, unusable, patiently=only is None)
-        said = {name: self._kept[name].said for name in wanted}
+        lost = lost or {}
+        said = {name: lost.get(name) or self._kept[name].said for name in wanted}
         _believe_only_who_was_meant(said, wanted, known)
         seen: dict[HostName, ObservedHost | SilentHost] = {}
         for name, what in said.items():

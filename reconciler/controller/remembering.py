@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from reconciler.model.steps import Step
 
 _WRITE_ANSWERS_EVERY = timedelta(seconds=60)
+_IS_NEWS = timedelta(days=1)
+"""For how long a guest that a commit changed goes before those that wait since a start."""
 
 
 class Remembering:
@@ -46,6 +48,8 @@ class Remembering:
         self._machines = _machines(journal)
         self._in_force = journal.last_good()
         self._taken = False
+        self._world: DesiredWorld | None = None
+        self._changed: Mapping[GuestName, datetime] = {}
         self._behind = True
         """Whether guests may have been seen that are not written down yet."""
 
@@ -77,6 +81,7 @@ class Remembering:
             if host.state is not HostState.RETIRED
         )
         self._departures.take_into_force(world)
+        self._changed = self._changed_by(world, now)
         self._journal.take_into_force(
             sha,
             repository=world.repository,
@@ -85,7 +90,7 @@ class Remembering:
             at=now,
         )
         changed = sha != self._in_force
-        self._in_force, self._taken = sha, True
+        self._in_force, self._taken, self._world = sha, True, world
         self._known.update(world.guests)
         self._histories = self._journal.histories()
         self._youngest = _youngest(self._histories)
@@ -134,10 +139,26 @@ class Remembering:
             last_complete=dict(self._answered),
             departed=self._departures.of(world, observed),
             renamed=self._departures.renamed(world, observed),
+            changed=self._changed,
             filled=executor.filled(),
             failures=executor.failures(),
             crashes=states.crashes(),
         )
+
+    def _changed_by(self, world: DesiredWorld, now: datetime) -> Mapping[GuestName, datetime]:
+        """When each guest was changed; the first world changes none, for we saw none before it."""
+        if self._world is None:
+            return {}
+        before = self._world.guests
+        changed = {
+            name: now
+            for name, guest in world.guests.items()
+            if (known := before.get(name)) is not guest
+            and (known is None or known.intent != guest.intent)
+        }
+        gone = dict.fromkeys(before.keys() - world.guests.keys(), now)
+        earlier = {name: at for name, at in self._changed.items() if now - at < _IS_NEWS}
+        return {**earlier, **changed, **gone}
 
     def _touch(self, steps: tuple[Step, ...]) -> None:
         """A step that began was written down as a touch of its host; so it is here."""

@@ -9,6 +9,7 @@ its guest stays bound to that host, and a few of those close the host to further
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -107,6 +108,20 @@ class Executor:
         """The volumes whose content is known to be complete."""
         with self._changed:
             return frozenset(self._filled)
+
+    def lost(self) -> Mapping[HostName, str]:
+        """The hosts that swallowed so many calls that nothing they say can be relied upon."""
+        with self._changed:
+            swallowed = Counter(
+                one.planned.step.host
+                for one in self._running.values()
+                if one.condemned and one.returned is None
+            )
+        return {
+            host: f"{count} calls to it were given up and have not returned; restart its libvirtd"
+            for host, count in swallowed.items()
+            if count >= CONDEMNED_PER_HOST
+        }
 
     def awaited(self) -> frozenset[HostName]:
         """The hosts that have yet to show how a step ended whose call has come back."""
@@ -329,7 +344,7 @@ class Executor:
             return begun
 
     def commit_changed(self) -> None:
-        """Another commit is in force: what stalled under the old one may be tried again."""
+        """Another commit is in force: what failed under the old one is tried again at once."""
         with self._changed:
             self._failures.commit_changed(self._clock())
 

@@ -95,8 +95,8 @@ class Failures:
         return failure.stalled or now < failure.retry_at
 
     def commit_changed(self, now: datetime) -> None:
-        """Let everything that stalled be tried once more: the commit may have put it right."""
-        for guest in list(self._stalled_at):
+        """Let everything that failed be tried at once: the commit may have put it right."""
+        for guest in list(self._failures):
             self._revive(guest, now)
 
     def saw(self, world: ObservedWorld, now: datetime) -> None:
@@ -124,7 +124,7 @@ class Failures:
         self._stalled_at.pop(guest, None)
         failure = self._failures.get(guest)
         if failure is not None:
-            self._failures[guest] = replace(failure, stalled=False, retry_at=now)
+            self._failures[guest] = replace(failure, stalled=False, count=0, retry_at=now)
 
 
 def _shape(host: ObservedHost) -> int:

@@ -75,6 +75,8 @@ class Memory:
     ``departed`` is None when it is not known which hosts have left: then no guest is missing.
     ``renamed`` are hosts whose machine was known under a name that has left: that it has not left
     is known from their answers alone.
+    ``changed`` says when a commit last changed a guest, of those that came while we watched: they
+    are served before the many that wait since a start.
     ``filled`` are the volumes whose creation was seen to end well, while their marks still say
     otherwise. ``crashes`` are the instants at which a guest was seen crashed, oldest first.
     ``waits`` says since when each guest waits for others before it is started (``Plan.waits`` of
@@ -85,6 +87,7 @@ class Memory:
     last_complete: Mapping[HostName, datetime] = field(default_factory=dict)
     departed: tuple[DepartedHost, ...] | None = None
     renamed: frozenset[HostName] = frozenset()
+    changed: Mapping[GuestName, datetime] = field(default_factory=dict)
     filled: frozenset[tuple[HostName, LibvirtPool, VolumeName]] = frozenset()
     failures: Mapping[GuestName, Failure] = field(default_factory=dict)
     crashes: Mapping[GuestName, tuple[datetime, ...]] = field(default_factory=dict)

@@ -133,7 +133,10 @@ def _plan(inputs: Inputs, memo: Memo, now: datetime) -> Plan:
         ),
     )
     verdicts.update(ordered.verdicts)
-    stepping = {name: one for name, one in ordered.verdicts.items() if one.step is not None}
+    stepping = _in_turn(
+        {name: one for name, one in ordered.verdicts.items() if one.step is not None},
+        inputs.memory,
+    )
     verdicts.update(_limit(stepping, desired, inputs.operations, policy))
     statuses = {name: verdicts[name].status for name in names}
     return Plan(
@@ -240,6 +243,18 @@ def _unclear(name: GuestName, outcome: Unclear, origin: Origin | None) -> Verdic
         changes=(change,),
     )
     return Verdict(status=status)
+
+
+def _in_turn(verdicts: Mapping[GuestName, Verdict], memory: Memory) -> Mapping[GuestName, Verdict]:
+    """What the newest commits changed goes first; behind it the many that a start has to do."""
+    if not memory.changed:
+        return verdicts
+    newest = sorted(
+        (name for name in verdicts if name in memory.changed),
+        key=lambda name: memory.changed[name],
+        reverse=True,
+    )
+    return {name: verdicts[name] for name in (*newest, *verdicts)}
 
 
 def _limit(

@@ -1,8 +1,11 @@
 """The command as a process of its own: signals, locks, pipes and terminals."""
 
+import configparser
 import os
 import pty
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.cli.exits import ExitCode
+from reconciler.settings import Settings
 
 DOMOPS = str(Path(sys.executable).parent / "domops")
 
@@ -55,6 +59,52 @@ def test_run_ends_with_0_when_a_signal_asks_it_to(repository: Path, number: sign
     with running(repository) as process:
         process.send_signal(number)
         assert process.wait(timeout=60) == ExitCode.OK
+
+
+def test_a_service_manager_is_told_of_readiness_of_life_and_of_the_end(repository: Path) -> None:
+    """As systemd asks for it: one datagram each, to the socket that the environment names."""
+    address = repository.parent / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(address))
+        manager.settimeout(60)
+        process = subprocess.Popen(
+            line(repository, "run"),
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "NOTIFY_SOCKET": str(address)},
+        )
+        try:
+            assert manager.recv(4096).startswith(b"READY=1\n")
+            assert manager.recv(4096) == b"WATCHDOG=1"
+            process.send_signal(signal.SIGTERM)
+            while (told := manager.recv(4096)) == b"WATCHDOG=1":
+                continue
+            assert told.startswith(b"STOPPING=1\n")
+            assert process.wait(timeout=60) == ExitCode.OK
+        finally:
+            process.kill()
+            process.wait()
+
+
+def test_the_unit_is_one_that_systemd_takes(tmp_path: Path) -> None:
+    """Checked by systemd's own tool where it is installed; what domops relies on stands in it."""
+    unit = Path(__file__).parents[3] / "contrib" / "systemd" / "domops.service"
+    parsed = configparser.RawConfigParser(strict=True)
+    parsed.read(unit)
+    service = parsed["Service"]
+    assert service["Type"] == "notify"
+    assert float(service["WatchdogSec"]) > 60
+    grace_s = Settings.model_fields["grace_s"].default
+    assert float(service["TimeoutStopSec"]) > grace_s
+    assert service["ExecStart"] == "/opt/domops/bin/domops run"
+    checker = shutil.which("systemd-analyze")
+    if checker is None:
+        return
+    here = tmp_path / unit.name
+    here.write_text(unit.read_text().replace("/opt/domops/bin/domops", DOMOPS))
+    done = subprocess.run(
+        [checker, "verify", "--man=no", str(here)], capture_output=True, text=True, check=False
+    )
+    assert "domops.service" not in done.stderr, done.stderr
 
 
 def test_a_second_controller_on_a_state_directory_is_refused(repository: Path) -> None:

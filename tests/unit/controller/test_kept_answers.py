@@ -284,3 +284,12 @@ def test_what_has_not_changed_is_the_same_object(bench: Bench) -> None:
     assert second is not first
     assert second.pools is first.pools
     assert second.guest_types is first.guest_types
+
+
+def test_what_a_host_says_that_swallowed_calls_does_not_count(bench: Bench) -> None:
+    seen = bench.observer.observe((A, B), {}, lost={A.name: "4 calls have not returned"}).world
+    silent = seen.hosts[A.name]
+    assert isinstance(silent, SilentHost)
+    assert silent.why == "4 calls have not returned"
+    assert isinstance(seen.hosts[B.name], ObservedHost)
+    assert isinstance(bench.look()["a"], ObservedHost)

@@ -24,6 +24,7 @@ from reconciler.model.observed import ObservedHost, ObservedWorld, RunState, Sil
 from reconciler.model.plan import PlannedStep
 from reconciler.model.steps import CreateVolume, SetAutostart, ShutDownGuest, StartGuest, Step
 from tests.unit.controller.stage import REPOSITORY, in_memory
+from tests.unit.controller.test_loop import wait_until
 from tests.unit.executor.guests import desired_guest, with_guest
 
 if TYPE_CHECKING:
@@ -297,6 +298,22 @@ def test_what_stalled_is_tried_again_after_a_commit_or_a_change_of_the_host(benc
     bench.host.memory.stage(lambda host: replace(host, networks={"made": True}))
     bench.look()
     assert [attempt(), attempt()] == [1, 0]
+
+
+def test_a_host_that_swallowed_calls_is_lost_until_they_return(bench: Bench) -> None:
+    """What it says counts for nothing meanwhile; the reason names the way out."""
+    bench.host.operating.clear()
+    names = [f"web{number}" for number in range(CONDEMNED_PER_HOST)]
+    assert bench.start(*(start(name) for name in names)) == CONDEMNED_PER_HOST
+    assert bench.executor.lost() == {}
+    bench.now += timedelta(seconds=patience_for(start().step).call_s)
+    bench.look()
+    assert "restart its libvirtd" in bench.executor.lost()[A]
+    bench.host.operating.set()
+    wait_until(lambda: bench.executor.lost() == {})
+    wait_until(lambda: len(bench.woken) == CONDEMNED_PER_HOST)
+    bench.look()
+    assert bench.executor.operations() == ()
 
 
 @pytest.mark.parametrize("error", [UnknownOutcomeError("cut"), ValueError("a defect")])
