@@ -111,7 +111,13 @@ MEANINGS: dict[Reason, Meaning] = {
     Reason.FOREIGN: Meaning(
         means="A domain of the guest's name is on a host of its pool, and is not marked as ours. "
         "It is left alone, and no second one is made.",
-        to_do="Rename one of the two; taking over an existing guest is not built yet.",
+        to_do="Rename one of the two, or take the domain over with `adopt: true`.",
+    ),
+    Reason.NOTHING_TO_ADOPT: Meaning(
+        means="The manifest says `adopt: true`, and no host that could have it has a domain with "
+        "its UUID or name. It is not made in its place: it would be new and empty.",
+        to_do="Define the domain again, correct `metadata.uuid`, `metadata.name` or `spec.host`; "
+        "or take `adopt: true` out, if a new guest is what is wanted.",
     ),
     Reason.CONFLICT: Meaning(
         means="What is seen contradicts itself: two copies of one guest, a UUID or disk target "

@@ -36,6 +36,7 @@ _LABEL_STYLE = {
     Label.LIVE: "green",
     Label.RESTART: "yellow",
     Label.OFFLINE: "green",
+    Label.ADOPT: "green",
     Label.CREATE: "green",
     Label.DELETE: "red",
     Label.HEAL: "cyan",

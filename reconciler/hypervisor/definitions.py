@@ -88,7 +88,10 @@ def set_mark(door: Door, step: SetMark) -> None:
     scopes = [_CONFIG, _LIVE] if domain.isActive() else [_CONFIG]
     flags = 0
     for scope in scopes:
-        if _mark_of(domain, scope) != step.mark:
+        there = _mark_of(domain, scope)
+        if there is not None and (there.owner, there.uuid) != (step.mark.owner, step.uuid):
+            raise RefusedError(f"{door.doing}: it carries a mark that is not its own, or not ours")
+        if there != step.mark:
             flags |= scope
     if flags:
         door.write(

@@ -192,7 +192,12 @@ class InMemoryHost:
                 self._refuse_volume(step)
             case StartGuest():
                 self._refuse_start(step)
-            case SetMark() | SetAutostart() | ShutDownGuest() | DestroyGuest():
+            case SetMark():
+                there = self._guest(step.uuid).mark
+                if there is not None and (there.owner, there.uuid) != (step.mark.owner, step.uuid):
+                    message = f"{step.guest} carries a mark that is not its own, or not ours"
+                    raise RefusedError(message)
+            case SetAutostart() | ShutDownGuest() | DestroyGuest():
                 self._guest(step.uuid)
             case CreateSnapshot():
                 self._refuse_snapshot(step)

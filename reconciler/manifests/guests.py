@@ -95,6 +95,7 @@ def build_guest(
         labels=manifest.metadata.labels,
         intent=Digest(""),
         origin=entry.origin,
+        adopt=spec.adopt,
         warnings=tuple(draft.warnings),
         options=options(draft),
         mentioned=mentioned(written),

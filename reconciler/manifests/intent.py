@@ -24,7 +24,8 @@ Other fields that were added since have their key only where a guest says someth
 field's default:
 
 - ``startAfter`` a list, in the order written, of [guest, agent, [address, port] or null, seconds];
-- ``snapshots`` sorted by name, of [name, quiesced].
+- ``snapshots`` sorted by name, of [name, quiesced];
+- ``adopt`` true, of the guest and of a disk.
 
 Not in it: where anything is written, comments, order, which part came from a class, the commit.
 Changing what the first part says changes every digest; then `policy.RENDERER` must be raised.
@@ -86,6 +87,8 @@ def _wanted(guest: DesiredGuest) -> Json:
         "labels": dict(guest.labels),
         **{name: _option(getattr(guest.options, FIELDS[name])) for name in guest.mentioned},
     }
+    if guest.adopt:
+        wanted["adopt"] = True
     if guest.start_after:
         wanted["startAfter"] = [_start_after(each) for each in guest.start_after]
     if guest.snapshots:
@@ -132,7 +135,7 @@ def _boot(boot: Boot) -> Json:
 def _disk(disk: DesiredDisk) -> Json:
     match disk:
         case VolumeDisk():
-            return {
+            volume: dict[str, Json] = {
                 "name": disk.name,
                 "target": disk.target,
                 "storage": disk.storage,
@@ -141,6 +144,9 @@ def _disk(disk: DesiredDisk) -> Json:
                 "format": disk.format,
                 "image": None if disk.image is None else [disk.image.storage, disk.image.volume],
             }
+            if disk.adopt:
+                volume["adopt"] = True
+            return volume
         case CdromDisk():
             cdrom: Json = None if disk.storage is None else [disk.storage, disk.volume]
             return {"name": disk.name, "target": disk.target, "cdrom": cdrom}

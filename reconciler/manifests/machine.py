@@ -81,7 +81,7 @@ def cpus(draft: Draft) -> Vcpus | None:
 
 
 def memory(draft: Draft) -> Memory | None:
-    """The memory, in whole MiB."""
+    """The memory: whole MiB, or as a guest that is adopted has it."""
     spec = draft.spec.memory
     if spec is None:
         draft.miss(("spec", "memory"), "missing", "write it, as in memory: 2GiB")
@@ -103,14 +103,15 @@ def memory(draft: Draft) -> Memory | None:
 
 def _check_memory(draft: Draft, which: str, size: int) -> None:
     path = ("spec", "memory", which)
+    unit, word = (KIB, "KiB") if draft.spec.adopt else (MIB, "MiB")
     if size == 0:
         draft.complain(path, "a guest cannot live on no memory", "write at least 1MiB")
-    elif size % MIB:
-        nearest = max(1, round(size / MIB))
+    elif size % unit:
+        nearest = max(1, round(size / unit))
         draft.complain(
             path,
-            f"{render_size(size)} is no whole number of MiB",
-            f"write {render_size(nearest * MIB)}",
+            f"{render_size(size)} is no whole number of {word}",
+            f"write {render_size(nearest * unit)}",
         )
 
 

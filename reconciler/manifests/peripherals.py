@@ -122,7 +122,10 @@ def _disk(draft: Draft, index: int, spec: DiskSpec) -> DesiredDisk | None:
     if spec.storage is not None:
         _check_storage(draft, (*path, "storage"), spec.storage)
     image = None
-    if spec.image is not None:
+    if spec.image is not None and spec.adopt:
+        hint = "take image out, or adopt"
+        draft.complain((*path, "image"), "means nothing to a volume that is adopted", hint)
+    elif spec.image is not None:
         where = (*path, "image") if spec.image.storage == IMAGES else (*path, "image", "storage")
         _check_storage(draft, where, spec.image.storage)
         image = _image_ref(
@@ -141,6 +144,7 @@ def _disk(draft: Draft, index: int, spec: DiskSpec) -> DesiredDisk | None:
         size_bytes=spec.size,
         format=disk_format,
         image=image,
+        adopt=spec.adopt,
     )
 
 
@@ -155,7 +159,7 @@ def _refuse_size(draft: Draft, path: tuple[Key, ...], size: int) -> None:
 
 
 def _cdrom(draft: Draft, path: tuple[Key, ...], spec: DiskSpec, cdrom: CdromSpec) -> CdromDisk:
-    for name in ("size", "storage", "image", "format", "volume"):
+    for name in ("size", "storage", "image", "format", "volume", "adopt"):
         if name in spec.model_fields_set:
             draft.complain((*path, name), f"a drive has no {name}", "take it out")
     if (cdrom.storage is None) != (cdrom.volume is None):

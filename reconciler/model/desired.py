@@ -155,7 +155,8 @@ class VolumeDisk:
     """A disk that is a volume of a storage, made by domops when it is not there.
 
     ``volume`` is the volume's name; the manifest rarely says it (``GUEST-DISK`` plus the format's
-    ending is filled in). ``size_bytes`` only ever grows.
+    ending is filled in). ``size_bytes`` only ever grows. With ``adopt`` the volume is never made:
+    one that is there is taken as it is.
     """
 
     name: DiskName
@@ -165,6 +166,7 @@ class VolumeDisk:
     size_bytes: int
     format: DiskFormat
     image: ImageRef | None
+    adopt: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,6 +262,7 @@ class StartAfter:
 class DesiredGuest:
     """One guest as its manifest wants it.
 
+    ``adopt`` asks to take over a domain that is there and not ours; such a guest is never made.
     ``intent`` is the digest of everything here but what follows it: it changes exactly when what
     is wanted changes. ``type`` is None for ``auto`` (pvh on Xen, hvm elsewhere). ``host`` pins.
     ``mentioned`` are the optional fields that the manifest names, sorted: of ``options`` only
@@ -287,6 +290,7 @@ class DesiredGuest:
     autostart: Autostart
     protect: bool
     labels: Mapping[str, str]
+    adopt: bool = False
     options: Options = NO_OPTIONS
     mentioned: tuple[FieldName, ...] = ()
     snapshots: tuple[DesiredSnapshot, ...] = ()

@@ -104,7 +104,8 @@ class MarkedDisk:
     """A disk or drive of the manifest and what it became.
 
     ``pool`` and ``volume`` are None together, for a drive, whose medium comes and goes. ``ours``
-    says that domops made the volume (nothing else gives it the right to remake one). ``filled`` is
+    says that domops made the volume (nothing else gives it the right to remake one); one that was
+    adopted is not ours and counts as filled from the first. ``filled`` is
     false from before the volume is created until its content is complete; a disk that is not filled
     is in no device list. ``image`` is what the volume was filled from (``POOL/VOLUME`` in the
     manifests' names), None for an empty one. ``detached`` is the instant at which the manifest let

@@ -50,7 +50,11 @@ class DefineGuest(_OnGuest):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetMark(_OnGuest):
-    """The stored mark (and a running guest's live one) must be ``mark``; nothing else moves."""
+    """The stored mark (and a running guest's live one) must be ``mark``; nothing else moves.
+
+    A mark of another repository, or one that was copied along with a definition, is never written
+    over: the step is refused.
+    """
 
     mark: Mark
 

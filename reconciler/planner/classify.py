@@ -42,6 +42,7 @@ from reconciler.planner.wanted import wanted
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from reconciler.model.definition import GuestDefinition
     from reconciler.model.desired import DesiredGuest, DesiredWorld
     from reconciler.model.memory import Memory
     from reconciler.model.operation import Operation
@@ -60,37 +61,10 @@ def classify(
     now: datetime,
 ) -> Verdict:
     """Decide what the guest needs next, and tell its status."""
-    guest, host = found.guest, found.host
+    guest = found.guest
     if guest.stored is None:
-        block = Block(
-            reason=Reason.TRANSIENT,
-            message="it runs without a stored definition and would be gone at power-off;"
-            " define it again by hand, or let it stop",
-            fate=Fate.REFUSED,
-        )
-        change = field_change(desired, "", guest.state, "defined", Label.STATE, block=block)
-        return Verdict(status=status_of(desired, found, (change,), operation, None))
-    resolved = wanted(
-        desired,
-        host,
-        world,
-        memory,
-        now,
-        Existing(guest=guest, stored=guest.stored, mark=found.mark),
-    )
-    case = Case(
-        desired=desired,
-        host=host,
-        guest=guest,
-        stored=guest.stored,
-        mark=found.mark,
-        elsewhere=found.elsewhere,
-        wanted=resolved,
-        world=world,
-        memory=memory,
-        policy=policy,
-        now=now,
-    )
+        return undefined(desired, found, operation)
+    case = case_of(desired, found, guest.stored, world, memory=memory, policy=policy, now=now)
     fields = (*field_changes(case), *snapshot_changes(case))
     wishes = (*fields, *run_state_changes(case))
     blocked = None if operation else unfinished(case) or guard(case)
@@ -118,3 +92,42 @@ def classify(
         if not any(change.fate is Fate.NOW for change in wishes):
             wishes = (*wishes, *changes)
     return Verdict(status=status_of(desired, found, wishes, operation, case), step=step)
+
+
+def undefined(desired: DesiredGuest, found: Found, operation: Operation | None) -> Verdict:
+    """The verdict on a guest that only runs: nothing of it could be kept."""
+    block = Block(
+        reason=Reason.TRANSIENT,
+        message="it runs without a stored definition and would be gone at power-off;"
+        " define it again by hand, or let it stop",
+        fate=Fate.REFUSED,
+    )
+    change = field_change(desired, "", found.guest.state, "defined", Label.STATE, block=block)
+    return Verdict(status=status_of(desired, found, (change,), operation, None))
+
+
+def case_of(
+    desired: DesiredGuest,
+    found: Found,
+    stored: GuestDefinition,
+    world: DesiredWorld,
+    *,
+    memory: Memory,
+    policy: Policy,
+    now: datetime,
+) -> Case:
+    """Put together what the rules look at."""
+    existing = Existing(guest=found.guest, stored=stored, mark=found.mark)
+    return Case(
+        desired=desired,
+        host=found.host,
+        guest=found.guest,
+        stored=stored,
+        mark=found.mark,
+        elsewhere=found.elsewhere,
+        wanted=wanted(desired, found.host, world, memory, now, existing),
+        world=world,
+        memory=memory,
+        policy=policy,
+        now=now,
+    )

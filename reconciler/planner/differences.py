@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from reconciler.model.names import DiskName, FieldName, MacAddress, NicName, Target
     from reconciler.model.observed import Capabilities
 
+KIB_PER_MIB = 1024
 _HOTPLUG_BUSES = frozenset({Bus.VIRTIO, Bus.XEN, Bus.SCSI, Bus.USB})
 
 
@@ -167,13 +168,19 @@ def _memory(
             before=words.memory(actual.memory.size_kib),
             after=words.memory(wanted.memory.size_kib),
         )
-    if wanted.memory.maximum_kib != actual.memory.maximum_kib:
+    if _started_with(wanted, slack_kib) != _started_with(actual, slack_kib):
         yield Difference(
             kind=Kind.MEMORY_MAXIMUM,
             field="memory.max",
             before=words.memory(actual.memory.maximum_kib),
             after=words.memory(wanted.memory.maximum_kib),
         )
+
+
+def _started_with(definition: GuestDefinition, slack_kib: int) -> int:
+    """The maximum; of a guest that runs up to the next MiB, to which QEMU rounds what it starts."""
+    maximum = definition.memory.maximum_kib
+    return -(-maximum // KIB_PER_MIB) if slack_kib else maximum
 
 
 def _boot(wanted: Boot, actual: Boot) -> Iterator[Difference]:

@@ -15,6 +15,7 @@ from reconciler.model.definition import (
     Bus,
     Disk,
     DiskDevice,
+    DiskFormat,
     DomainType,
     GuestDefinition,
     GuestType,
@@ -27,11 +28,12 @@ from reconciler.model.plan import Change, Fate, Label, Reason
 
 if TYPE_CHECKING:
     from datetime import datetime
+    from uuid import UUID
 
     from reconciler.model.desired import DesiredGuest, DesiredWorld
     from reconciler.model.memory import Memory
-    from reconciler.model.names import DiskName
-    from reconciler.model.observed import ObservedGuest, ObservedHost
+    from reconciler.model.names import DiskName, LibvirtPool, VolumeName
+    from reconciler.model.observed import ObservedGuest, ObservedHost, ObservedPool
     from reconciler.planner.differences import Owned
 
 _BUSES_XEN = {"xvd": Bus.XEN, "hd": Bus.IDE, "sd": Bus.SCSI}
@@ -73,10 +75,8 @@ def new_entry(
 ) -> MarkedDisk:
     """What the mark shall say of a disk that is new."""
     target = disk.target or _free_target(host.domain_type, type_, device_of(disk), taken)
-    if isinstance(disk, CdromDisk):
-        return MarkedDisk(
-            name=disk.name, target=target, pool=None, volume=None, ours=False, filled=True
-        )
+    if isinstance(disk, CdromDisk) or disk.adopt:
+        return adopted_entry(disk, target, host, desired)
     return MarkedDisk(
         name=disk.name,
         target=target,
@@ -88,6 +88,71 @@ def new_entry(
     )
 
 
+def adopted_entry(
+    disk: VolumeDisk | CdromDisk, target: Target, host: ObservedHost, desired: DesiredWorld
+) -> MarkedDisk:
+    """What the mark shall say of a disk whose content is not domops' making."""
+    pool, volume = None, None
+    if isinstance(disk, VolumeDisk):
+        pool, volume = desired.storages[disk.storage].on(host.name), disk.volume
+    return MarkedDisk(
+        name=disk.name, target=target, pool=pool, volume=volume, ours=False, filled=True
+    )
+
+
+def same_disk(
+    disk: VolumeDisk | CdromDisk,
+    stored: GuestDefinition,
+    host: ObservedHost,
+    desired: DesiredWorld,
+) -> Disk | None:
+    """The disk of a domain that is the one that a manifest names.
+
+    It has its volume, or is a drive, and is at its target, if the manifest says one; a drive
+    without a target is known by its medium.
+    """
+    for there in stored.disks:
+        if there.device is not device_of(disk) or disk.target not in (None, there.target):
+            continue
+        if isinstance(disk, CdromDisk):
+            if disk.target is not None or there.source == _medium(disk, host, desired):
+                return there
+            continue
+        source, pool = there.source, desired.storages[disk.storage].on(host.name)
+        if isinstance(source, VolumeSource) and (source.pool, source.volume) == (pool, disk.volume):
+            return there
+    return None
+
+
+def may_adopt(disk: VolumeDisk | CdromDisk, guest: DesiredGuest) -> bool:
+    """Whether a disk that the domain has already may become the manifest's."""
+    return guest.adopt or (isinstance(disk, VolumeDisk) and disk.adopt)
+
+
+def cannot_adopt(disk: VolumeDisk, pool: ObservedPool, host: ObservedHost, uuid: UUID) -> str:
+    """Why the volume of ``disk`` cannot be taken as it is, in words that follow a host's name."""
+    place = f"{pool.name}/{disk.volume}"
+    volume = pool.volumes.get(disk.volume)
+    if volume is None:
+        return f"has no volume {place} that could be adopted"
+    if (volume.format or DiskFormat.RAW) is not disk.format:
+        return f"has {place} in format {volume.format}, the manifest says {disk.format}"
+    for other in host.guests.values():
+        if other.uuid != uuid and _has_volume(other, pool.name, disk.volume):
+            return f"has {other.name}, which has {place}"
+    return ""
+
+
+def _has_volume(guest: ObservedGuest, pool: LibvirtPool, volume: VolumeName) -> bool:
+    return any(
+        isinstance(disk.source, VolumeSource)
+        and (disk.source.pool, disk.source.volume) == (pool, volume)
+        for definition in (guest.stored, guest.live)
+        if definition is not None
+        for disk in definition.disks
+    )
+
+
 def obstacle(
     disk: VolumeDisk | CdromDisk,
     entry: MarkedDisk,
@@ -95,7 +160,7 @@ def obstacle(
     host: ObservedHost,
     existing: Existing | None,
 ) -> Change | None:
-    """Why a disk that the mark does not know cannot be had; never is anything there taken over."""
+    """Why a disk that the mark does not know cannot be had; nothing there is taken unasked."""
     field = f"disks[{disk.name}]"
     if bus_of(entry.target, host.domain_type, device_of(disk)) is None:
         why = f"{host.name} has no bus for {entry.target}"
@@ -112,8 +177,16 @@ def obstacle(
     if pool is None or not pool.active:
         why = f"{host.name} has no active storage pool {entry.pool}"
         return refusal_of(guest, field, "none", place, Reason.NO_PLACE, why)
+    if isinstance(disk, VolumeDisk) and disk.adopt:
+        why = cannot_adopt(disk, pool, host, existing.guest.uuid)
+        if not why:
+            return None
+        return refusal_of(guest, field, "none", place, Reason.CONFLICT, f"{host.name} {why}")
     if entry.volume in pool.volumes:
-        why = f"{host.name} has a volume {place} already; domops never takes or overwrites one"
+        why = (
+            f"{host.name} has a volume {place} already; domops never takes or overwrites one"
+            " unless the disk says adopt: true"
+        )
         return refusal_of(guest, field, "none", place, Reason.CONFLICT, why)
     return None
 
@@ -281,7 +354,10 @@ def devices(
     owned: Owned,
     guest: DesiredGuest,
 ) -> tuple[Disk, ...]:
-    """The disks of the stored definition: others' as they are, ours once they are filled."""
+    """The disks of the stored definition: others' as they are, ours once they are filled.
+
+    A disk that was adopted, or a drive, stays on the bus on which it is.
+    """
     disks = [disk for disk in stored if disk.target not in owned.disks]
     formats = {disk.name: disk.format for disk in guest.disks if isinstance(disk, VolumeDisk)}
     before = {disk.target: disk for disk in stored}
@@ -290,7 +366,9 @@ def devices(
             continue
         drive = drives.get(entry.target)
         device = DiskDevice.CDROM if drive else DiskDevice.DISK
-        bus = bus_of(entry.target, host.domain_type, device) or Bus.VIRTIO
+        there = before.get(entry.target)
+        kept = there if there is not None and not entry.ours and there.device is device else None
+        bus = kept.bus if kept else bus_of(entry.target, host.domain_type, device) or Bus.VIRTIO
         if entry.volume is None or entry.pool is None:
             source = _medium(drive, host, desired) if drive else None
             disks.append(
@@ -303,9 +381,8 @@ def devices(
                 )
             )
             continue
-        made = before.get(entry.target)
-        if made is not None and isinstance(made.source, VolumeSource):
-            format_ = made.source.format
+        if there is not None and isinstance(there.source, VolumeSource):
+            format_ = there.source.format
         else:
             format_ = formats[entry.name]
         disks.append(
@@ -313,6 +390,7 @@ def devices(
                 target=entry.target,
                 bus=bus,
                 source=VolumeSource(pool=entry.pool, volume=entry.volume, format=format_),
+                read_only=kept.read_only if kept else False,
             )
         )
     return tuple(sorted(disks, key=lambda disk: disk.target))

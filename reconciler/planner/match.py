@@ -54,7 +54,15 @@ class Unclear:
     host: HostName | None = None
 
 
-Match = Found | Missing | Unclear
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adoptable:
+    """A domain that is nobody's, and that the manifest asks to take over."""
+
+    host: ObservedHost
+    guest: ObservedGuest
+
+
+Match = Found | Missing | Unclear | Adoptable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +89,7 @@ def match(
     for guest in desired.guests.values():
         if guest.name not in settled:
             guests[guest.name] = _one(guest, index, desired, observed, memory)
+    guests = _each_for_one(guests)
     orphans: dict[GuestName, Match] = {}
     for name in sorted(index.owned.keys() - desired.guests.keys()):
         copies = index.owned[name]
@@ -205,24 +214,99 @@ def _one(
         return _home(guest.name, copies, index, desired, observed, memory, guest.pool)
     if guest.name in index.condemned:
         return _bound(index.condemned[guest.name])
-    for host, domain in index.strange_uuids.get(guest.uuid, ()):
-        return Unclear(
-            reason=Reason.CONFLICT,
-            message=f"a domain with its UUID, {domain.name}, exists on {host.name} and is not ours",
-        )
-    for host, domain in index.strange_names.get(guest.name, ()):
-        manifest = desired.hosts.get(host.name)
-        if manifest is not None and manifest.pool == guest.pool:
-            return Unclear(
-                reason=Reason.FOREIGN,
-                message=f"a domain named {domain.name} exists on {host.name} and is not ours",
-            )
+    found = _stranger(guest, index, desired)
+    if isinstance(found, Unclear):
+        return found
     if index.certain:
-        return Missing()
+        return found or Missing()
     doubt = "; ".join(_could_be(guest.name, guest.pool, desired, observed, memory))
     if doubt:
         return Unclear(reason=Reason.HOST_UNKNOWN, message=f"it could be elsewhere: {doubt}")
-    return Missing()
+    return found or Missing()
+
+
+def _stranger(
+    guest: DesiredGuest, index: Index, desired: DesiredWorld
+) -> Adoptable | Unclear | None:
+    """The domain that is not ours and has the guest's UUID or name; None if there is none."""
+    twins = index.strange_uuids.get(guest.uuid, [])
+    namesakes = [
+        (host, domain)
+        for host, domain in index.strange_names.get(guest.name, ())
+        if domain.uuid != guest.uuid and _may_be_on(guest, host, desired)
+    ]
+    if not guest.adopt:
+        for host, domain in twins:
+            return Unclear(
+                reason=Reason.CONFLICT,
+                message=f"a domain with its UUID, {domain.name}, exists on {host.name}"
+                " and is not ours; adopt: true takes it over",
+            )
+        for host, domain in namesakes:
+            return Unclear(
+                reason=Reason.FOREIGN,
+                message=f"a domain named {domain.name} exists on {host.name} and is not ours;"
+                " adopt: true takes it over",
+            )
+        return None
+    if not twins and namesakes and guest.uuid_said:
+        host, domain = namesakes[0]
+        return Unclear(
+            reason=Reason.CONFLICT,
+            message=f"{domain.name} on {host.name} has the UUID {domain.uuid}, the manifest says"
+            f" {guest.uuid}",
+        )
+    candidates = twins or namesakes
+    if len(candidates) > 1:
+        where = " and ".join(sorted(host.name for host, _ in candidates))
+        return Unclear(
+            reason=Reason.CONFLICT, message=f"it could be one of several: there are such on {where}"
+        )
+    return next((_adoptable(guest, *one, desired) for one in candidates), None)
+
+
+def _adoptable(
+    guest: DesiredGuest, host: ObservedHost, domain: ObservedGuest, desired: DesiredWorld
+) -> Adoptable | Unclear:
+    """The domain, unless it is somebody's or out of place."""
+    if not _may_be_on(guest, host, desired):
+        return Unclear(
+            reason=Reason.PINNED_ELSEWHERE,
+            message=f"{domain.name} is on {host.name}, its manifest wants"
+            f" {guest.host or 'pool ' + guest.pool}",
+        )
+    problem = _mark_problem(domain, desired.repository)
+    if problem or domain.mark is not None:
+        owner = f"it belongs to repository {domain.mark.owner}" if domain.mark else ""
+        return Unclear(
+            reason=Reason.FOREIGN,
+            message=f"{domain.name} on {host.name} is not adopted: {problem or owner}",
+        )
+    return Adoptable(host=host, guest=domain)
+
+
+def _may_be_on(guest: DesiredGuest, host: ObservedHost, desired: DesiredWorld) -> bool:
+    """Whether the guest's manifest lets it be on ``host``."""
+    manifest = desired.hosts.get(host.name)
+    if manifest is None or manifest.pool != guest.pool:
+        return False
+    return guest.host in (None, host.name) if guest.adopt else True
+
+
+def _each_for_one(guests: dict[GuestName, Match]) -> dict[GuestName, Match]:
+    """Let no domain be adopted by two guests."""
+    claims: dict[tuple[HostName, UUID], list[GuestName]] = defaultdict(list)
+    for name, outcome in guests.items():
+        if isinstance(outcome, Adoptable):
+            claims[outcome.host.name, outcome.guest.uuid].append(name)
+    for (host, _), names in claims.items():
+        if len(names) > 1:
+            both = " and ".join(sorted(names))
+            message = f"{both} would adopt the same domain on {host}; say metadata.uuid"
+            guests |= {
+                name: Unclear(reason=Reason.CONFLICT, message=message, host=host) for name in names
+            }
+    return guests
 
 
 def _bound(operation: Operation) -> Unclear:

@@ -22,7 +22,7 @@ from reconciler.model.observed import RunState
 from reconciler.model.plan import Fate, Reason
 from reconciler.model.steps import StartGuest
 from reconciler.planner.case import Block, Verdict
-from reconciler.planner.match import Found, Missing, Unclear
+from reconciler.planner.match import Adoptable, Found, Missing, Unclear
 from reconciler.planner.telling import blocked_by
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def _lacks(entry: StartAfter, around: Around) -> str:
             return f"unknown: {found.message}"
         case Missing():
             return "not made yet"
-        case Found():
+        case Found() | Adoptable():
             if found.guest.state is not RunState.RUNNING:
                 return str(found.guest.state)
             if entry.agent and not found.guest.agent_connected:

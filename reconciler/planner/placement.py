@@ -26,6 +26,7 @@ from reconciler.model.plan import (
 from reconciler.model.steps import DefineGuest
 from reconciler.planner import words
 from reconciler.planner.case import Verdict
+from reconciler.planner.disks import cannot_adopt
 from reconciler.planner.wanted import Wanted, wanted
 
 if TYPE_CHECKING:
@@ -153,10 +154,14 @@ class Placing:
                     found = host.pools.get(pool)
                     if found is None or not found.active:
                         yield f"has no active storage pool {pool}"
+                    elif disk.adopt:
+                        why = cannot_adopt(disk, found, host, guest.uuid)
+                        if why:
+                            yield why
                     elif disk.volume in found.volumes:
                         yield (
                             f"has a volume {pool}/{disk.volume} already;"
-                            " domops never takes or overwrites one"
+                            " domops never takes or overwrites one unless the disk says adopt: true"
                         )
                     yield from self._image_obstacle(disk, host)
                 case CdromDisk(storage=storage, volume=volume) if storage and volume:

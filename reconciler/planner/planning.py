@@ -18,9 +18,10 @@ from reconciler.model.plan import (
     Sync,
 )
 from reconciler.model.steps import ResumeGuest
+from reconciler.planner.adoption import adopt, nothing_to_adopt
 from reconciler.planner.case import Verdict
 from reconciler.planner.classify import classify
-from reconciler.planner.match import Found, Missing, Unclear, index_of, match
+from reconciler.planner.match import Adoptable, Found, Missing, Unclear, index_of, match
 from reconciler.planner.memo import Inputs, Memo, busy
 from reconciler.planner.order import Around, order
 from reconciler.planner.placement import Placing
@@ -97,6 +98,18 @@ def _plan(inputs: Inputs, memo: Memo, now: datetime) -> Plan:
                     copy = index.owned[name][0]
                     verdict = memo.keep_quiet(guest, outcome, copy, verdict, now)
                 verdicts[name] = verdict
+            case Adoptable():
+                verdicts[name] = adopt(
+                    guest,
+                    outcome,
+                    desired,
+                    operation=under_way.get(name),
+                    memory=inputs.memory,
+                    policy=policy,
+                    now=now,
+                )
+            case Missing() if guest.adopt and name not in under_way:
+                verdicts[name] = nothing_to_adopt(guest)
             case Missing():
                 missing.append(name)
             case Unclear():

@@ -26,14 +26,17 @@ from reconciler.model.policy import RENDERER
 from reconciler.planner.differences import Owned
 from reconciler.planner.disks import (
     Existing,
+    adopted_entry,
     devices,
     is_filled,
     left_over,
+    may_adopt,
     new_entry,
     obstacle,
     old_entry,
     owned_disks,
     refusal_of,
+    same_disk,
 )
 from reconciler.planner.options import (
     choose_options,
@@ -100,7 +103,10 @@ def wanted(
     taken |= {entry.target for entry in (existing.mark.disks if existing else ())}
     for disk in guest.disks:
         old = existing.mark.disk(disk.name) if existing else None
-        if old is None or existing is None:
+        there = same_disk(disk, existing.stored, host, desired) if existing else None
+        if old is None and there is not None and may_adopt(disk, guest):
+            entry = adopted_entry(disk, there.target, host, desired)
+        elif old is None or existing is None:
             entry = new_entry(disk, host, desired, type_, taken)
             refusal = obstacle(disk, entry, guest, host, existing)
             if refusal is not None:

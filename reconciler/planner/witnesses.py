@@ -29,13 +29,14 @@ def witnesses(
 ) -> frozenset[HostName]:
     """The hosts that must have answered in this pass before ``planned`` begins.
 
-    The step's own host always. For a guest that is not seen running there, every host that only by
-    its own word has not got it, and every host whose machine went by another name before. For a
-    deletion, every host of the pool, because what was begun on them counts against the budget.
+    The step's own host always. For a guest that is not seen running there as ours (it may be made,
+    started or adopted), every host that only by its own word has not got it, and every host whose
+    machine went by another name before. For a deletion, every host of the pool, because what was
+    begun on them counts against the budget.
     """
     step = planned.step
     needed = {step.host}
-    if not _runs_there(step, observed):
+    if not _runs_there_as_ours(step, observed):
         guest = desired.guests.get(step.guest)
         pool = guest.pool if guest is not None else None
         needed |= {
@@ -71,7 +72,7 @@ def unheard(
     )
 
 
-def _runs_there(step: Step, observed: ObservedWorld) -> bool:
+def _runs_there_as_ours(step: Step, observed: ObservedWorld) -> bool:
     host = observed.hosts.get(step.host)
     guest = host.guests.get(step.uuid) if isinstance(host, ObservedHost) else None
-    return guest is not None and guest.active
+    return guest is not None and guest.active and guest.mark is not None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import pytest
 
@@ -240,6 +241,35 @@ def test_a_mark_is_set_and_nothing_else_moves(ground: Ground) -> None:
     assert guest.mark == changed
     assert guest.stored == replace(definition, mark=changed)
     do_without_writing(ground, SetMark, mark=changed)
+
+
+@on_every_ground
+def test_a_domain_that_is_nobodys_is_marked_and_nothing_else_moves(ground: Ground) -> None:
+    """Adoption: the definition, what it runs with and its other metadata stay as they are."""
+    definition = ground.definition()
+    ground.define(replace(definition, mark=None))
+    before = ground.guest()
+    assert before.mark is None
+    do(ground, SetMark, mark=definition.mark)
+    after = ground.guest()
+    assert after.mark == definition.mark
+    assert before.stored is not None
+    assert after.stored == replace(before.stored, mark=definition.mark)
+    assert (after.state, after.autostart) == (before.state, before.autostart)
+
+
+@on_every_ground
+def test_a_mark_that_is_not_ours_or_was_copied_is_not_written_over(ground: Ground) -> None:
+    definition = ground.definition()
+    assert definition.mark is not None
+    for wrong in (
+        replace(definition.mark, owner=UUID(int=9)),
+        replace(definition.mark, uuid=UUID(int=9)),
+    ):
+        ground.define(replace(definition, mark=wrong))
+        with pytest.raises(RefusedError):
+            do(ground, SetMark, mark=definition.mark)
+        assert ground.guest().mark == wrong
 
 
 @on_every_ground

@@ -9,12 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.model.definition import GuestDefinition, VolumeSource
-from reconciler.model.names import LibvirtPool, VolumeName
+from reconciler.model.names import Digest, LibvirtPool, VolumeName
 from reconciler.model.steps import (
     CreateVolume,
     DefineGuest,
     DiscardVolume,
     GrowVolume,
+    SetMark,
     Step,
 )
 from tests.strategies.stories import Event, events, stories
@@ -46,6 +47,25 @@ def _strangers(story: Story) -> dict[Key, ObservedGuest]:
     }
 
 
+def _everybody(story: Story) -> dict[Key, ObservedGuest]:
+    return {
+        (each.name, str(one.uuid)): one
+        for each in story.hosts.values()
+        for one in each.observe().guests.values()
+    }
+
+
+def _unmarked(one: ObservedGuest) -> ObservedGuest:
+    """The guest without its mark, and without the digest of a text that has it."""
+    return replace(
+        one,
+        mark=None,
+        stored=one.stored and replace(one.stored, mark=None),
+        live=one.live and replace(one.live, mark=None),
+        stored_digest=Digest(""),
+    )
+
+
 def _volumes(story: Story) -> dict[tuple[str, LibvirtPool, VolumeName], ObservedVolume]:
     return {
         (each.name, pool.name, one.name): one
@@ -65,15 +85,28 @@ def _pass(story: Story) -> tuple[Step, ...]:
 def test_no_step_names_a_domain_without_our_valid_mark(
     story: Story, happenings: list[Event]
 ) -> None:
-    """Nor does any step change it: foreigners, and copies of our mark, stay what they are."""
+    """Nor does any step change it: foreigners, and copies of our mark, stay what they are.
+
+    One that a manifest asks to adopt is given the mark, and nothing else.
+    """
     for event in happenings:
         event(story)
         before = _strangers(story)
         steps = _pass(story)
-        named = {(step.host, str(step.uuid)) for step in steps}
-        assert not named & before.keys()
-        after = _strangers(story)
-        assert {key: after.get(key) for key in before} == before
+        asked = set()
+        for step in steps:
+            key: Key = (step.host, str(step.uuid))
+            if key in before:
+                assert isinstance(step, SetMark)
+                assert story.desired.guests[step.guest].adopt
+                assert before[key].mark is None
+                asked.add(key)
+        after = _everybody(story)
+        for where, one in before.items():
+            if where in asked:
+                assert _unmarked(after[where]) == _unmarked(one)
+            else:
+                assert after[where] == one
 
 
 @given(story=stories(), happenings=st.lists(events(), max_size=10))

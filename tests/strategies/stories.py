@@ -54,6 +54,7 @@ from tests.strategies.worlds import (
     SIDE,
     UNABLE,
     Story,
+    adopting,
     desired,
     drive,
     foreigner,
@@ -107,6 +108,16 @@ _CONDUCTS = tuple(
         Autostart,
         ThenWhat,
     )
+)
+_ADOPTIONS = (
+    (),
+    (),
+    (adopting(),),
+    (adopting(autostart=Autostart.AUTO),),
+    (adopting("c", uuid=foreigner().uuid, state=GuestState.STOPPED),),
+    (adopting(host=HOSTS[0], memory=Memory(size_kib=128 * MIB, maximum_kib=512 * MIB)),),
+    (adopting(cpus=Vcpus(count=2, maximum=2), restart=RestartWhen.NOW),),
+    (adopting(disks=(volume_disk(),)),),
 )
 _DISKS = tuple(
     (volume_disk(size_gib=size, image=image, qcow2=qcow2), *more, *drives)
@@ -182,12 +193,14 @@ def guests(draw: st.DrawFn, name: GuestName) -> DesiredGuest:
 
 @st.composite
 def wishes(draw: st.DrawFn, layout: dict[HostName, str] | None = None) -> DesiredWorld:
-    """A desired world of up to three guests."""
+    """A desired world of up to three guests, and perhaps a foreigner that shall be adopted."""
     names = draw(st.lists(st.sampled_from(NAMES), unique=True, max_size=3))
     where = layout or draw(st.sampled_from(LAYOUTS))
     budget = Budget(deletions=draw(st.sampled_from((0, 1, 2))))
+    asked = {name: draw(guests(name)) for name in sorted(names)}
+    asked |= {one.name: one for one in draw(st.sampled_from(_ADOPTIONS))}
     return desired(
-        *[draw(guests(name)) for name in sorted(names)],
+        *asked.values(),
         hosts=where,  # type: ignore[arg-type]
         pools=(pool(budget=budget), pool(SIDE, budget=budget)),
         sha=draw(st.sampled_from(("c1", "c2", "c3"))),

@@ -206,10 +206,10 @@ def guest(name: str = "a", **changes: object) -> DesiredGuest:
 
 
 def intended(one: DesiredGuest) -> DesiredGuest:
-    """The guest with volumes of its own, and the digest that its intent has."""
+    """The guest with volumes of its own unless they are adopted, and its intent's digest."""
     disks = tuple(
         replace(disk, volume=VolumeName(f"{one.name}-{disk.name}.raw"))
-        if isinstance(disk, VolumeDisk)
+        if isinstance(disk, VolumeDisk) and not (one.adopt or disk.adopt)
         else disk
         for disk in one.disks
     )
@@ -365,6 +365,22 @@ def foreigner(name: str = "theirs", *, running: bool = True) -> ObservedGuest:
         mark_problem=None,
         disk_sizes={Target("vda"): GIB},
     )
+
+
+def adopting(name: str = "theirs", **changes: object) -> DesiredGuest:
+    """A manifest that asks for the foreigner as it is; ``changes`` are its fields."""
+    disk = replace(volume_disk("root", 1), volume=VolumeName("theirs.raw"))
+    plain: dict[str, object] = {
+        "adopt": True,
+        "cpus": Vcpus(count=1, maximum=1),
+        "memory": Memory(size_kib=256 * MIB, maximum_kib=256 * MIB),
+        "boot": FirmwareBoot(),
+        "disks": (disk,),
+        "nics": (),
+        "autostart": Autostart.ON,
+        "uuid_said": "uuid" in changes,
+    }
+    return guest(name, **(plain | changes))
 
 
 def their_nic() -> Nic:

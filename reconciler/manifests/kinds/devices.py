@@ -100,8 +100,11 @@ class DiskSpec(Closed):
     file: Annotated[CommandLine | None, NotBuilt("put the disk on a Storage")] = Field(
         None, description="A file of the host."
     )
-    adopt: Annotated[bool | None, NotBuilt("domops makes its own volumes for now")] = Field(
-        None, description="Take an existing volume as it is, its data untouched."
+    adopt: bool = Field(
+        default=False,
+        description=(
+            "Take an existing volume as it is, its data untouched; it is never made, nor made anew."
+        ),
     )
     protect: Annotated[bool | None, NotBuilt("protect the whole guest")] = Field(
         None, description="Refuse to let go of this disk."

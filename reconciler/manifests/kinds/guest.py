@@ -315,6 +315,13 @@ class GuestSpec(GuestDefaults):
         ),
         examples=[["before-upgrade"]],
     )
+    adopt: bool = Field(
+        default=False,
+        description=(
+            "Take over a domain that is there and not managed, known by `metadata.uuid` or by its"
+            " name: nothing but the mark is written. Such a guest is never made new."
+        ),
+    )
 
 
 class GuestMetadata(Metadata):

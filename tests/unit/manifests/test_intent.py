@@ -106,6 +106,7 @@ OTHER_ROOTS = (
     replace(ROOT, image=ImageRef(storage=StorageName("images"), volume=VolumeName("a.raw"))),
     replace(ROOT, image=ImageRef(storage=StorageName("images"), volume=VolumeName("b.raw"))),
     replace(ROOT, image=ImageRef(storage=StorageName("others"), volume=VolumeName("a.raw"))),
+    replace(ROOT, adopt=True),
 )
 OTHER_DRIVES = (
     replace(DRIVE, name=DiskName("dvd")),
@@ -163,6 +164,7 @@ OTHERS: dict[str, tuple[DesiredGuest, ...]] = {
     "restart": (replace(GUEST, restart=RestartWhen.NOW),),
     "autostart": (replace(GUEST, autostart=Autostart.ON),),
     "protect": (replace(GUEST, protect=True),),
+    "adopt": (replace(GUEST, adopt=True),),
     "labels": (replace(GUEST, labels={}), replace(GUEST, labels={"service": "web"})),
     "mentioned": (replace(GUEST, mentioned=(RNG,)),),
     "options": (replace(GUEST, mentioned=(RNG,), options=Options(rng=True)),),
