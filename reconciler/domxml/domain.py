@@ -82,7 +82,7 @@ def read(text: str, *, volumes: Volumes | None = None) -> Reading:
         nics=nic.read(domain, kind),
         console=console.read(domain),
         agent=agent.read(domain),
-        options=options.read(domain),
+        options=options.read(domain, kind),
         mark=found.mark,
     )
     return Reading(
@@ -145,6 +145,7 @@ def canonical(definition: GuestDefinition) -> GuestDefinition:
         disks=tuple(disks),
         nics=tuple(nics),
         console=console.canonical(kind, console=definition.console),
+        options=options.canonical(definition.options, kind),
     )
 
 

@@ -30,7 +30,7 @@ _DOMAIN_TYPES = {str(one): one for one in DomainType}
 _ARCHITECTURES = {str(one): one for one in Arch}
 _ONCE = frozenset(
     {"name", "uuid", "metadata", "memory", "currentMemory", "vcpu", "vcpus", "os", "features"}
-    | {"cpu", "devices"}
+    | {"cpu", "cputune", "memoryBacking", "devices"}
 )
 """What libvirt never says twice of a domain; a second one would be read and not written."""
 

@@ -20,7 +20,7 @@ _KIB = 1024
 _POWERS = {"k": 1, "m": 2, "g": 3, "t": 4, "p": 5, "e": 6}
 
 
-def _bytes_in(unit: str) -> int | None:
+def bytes_in(unit: str) -> int | None:
     """How many bytes libvirt takes ``unit`` for: ``KB`` is a thousand, ``K`` and ``KiB`` 1024."""
     word = unit.strip().lower()
     if word in {"b", "byte", "bytes"}:
@@ -34,7 +34,7 @@ def _bytes_in(unit: str) -> int | None:
 def _kib(element: Element | None) -> int | None:
     if element is None:
         return None
-    amount, unit = number(element.text), _bytes_in(element.get("unit", "KiB"))
+    amount, unit = number(element.text), bytes_in(element.get("unit", "KiB"))
     return None if amount is None or unit is None else -(-amount * unit // _KIB)
 
 

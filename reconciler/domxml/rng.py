@@ -5,12 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reconciler.domxml.document import make, only, put, said, take_out
-from reconciler.errors import RefusedError
 
 if TYPE_CHECKING:
     from lxml.etree import _Element as Element
-
-    from reconciler.domxml.kind import Kind
 
 _SOURCE = "/dev/urandom"
 """The one that libvirt and the kernel's authors recommend: it never blocks the guest."""
@@ -21,7 +18,7 @@ def read(domain: Element) -> bool:
     return domain.find("devices/rng") is not None
 
 
-def write(domain: Element, wanted: bool, kind: Kind) -> bool:  # noqa: FBT001 - a field's value
+def write(domain: Element, wanted: bool) -> bool:  # noqa: FBT001 - a field's value
     """Make it as wanted; say whether anything had to be changed."""
     if read(domain) is wanted:
         return False
@@ -30,8 +27,6 @@ def write(domain: Element, wanted: bool, kind: Kind) -> bool:  # noqa: FBT001 - 
         for element in devices.findall("rng"):
             take_out(element)
         return True
-    if kind.on_xen:
-        raise RefusedError(f"domain {kind.name}: Xen has no random number generator for guests")
     backend = said("backend", _SOURCE)
     backend.set("model", "random")
     put(devices, make("rng", {"model": "virtio"}, backend))

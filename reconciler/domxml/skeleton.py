@@ -13,7 +13,6 @@ from reconciler.errors import RefusedError
 from reconciler.model.definition import (
     BootDevice,
     Bus,
-    DomainType,
     FirmwareBoot,
     GuestDefinition,
     GuestType,
@@ -62,9 +61,6 @@ def skeleton(definition: GuestDefinition, kind: Kind) -> Element:
     if kind.type is not GuestType.PV:
         features = ("acpi", "apic", "pae") if kind.on_xen else ("acpi", "apic")
         put(domain, make("features", {}, *(make(feature) for feature in features)))
-    if kind.domain_type is DomainType.KVM:
-        # Without a word libvirt gives qemu64, which current distributions refuse to boot on.
-        put(domain, make("cpu", {"mode": "host-model"}))
     put(domain, make("clock", {"offset": "utc"}))
     put(domain, said("on_poweroff", "destroy"))
     put(domain, said("on_reboot", "restart"))
@@ -100,7 +96,9 @@ def _os(definition: GuestDefinition, kind: Kind) -> Element:
 def _devices(definition: GuestDefinition, kind: Kind) -> list[Element]:
     if not kind.on_qemu:
         return []
+    options = definition.options
     cards = sum(1 for disk in definition.disks if disk.bus is Bus.VIRTIO) + len(definition.nics)
+    cards += sum(1 for one in (options.rng, options.watchdog) if one)
     ports = cards + _PORTS_FOR_CONTROLLERS + SPARE_PORTS
     return [
         make("controller", {"type": "pci", "model": "pcie-root"}),

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from reconciler.errors import StalledError
 from reconciler.model.definition import GuestType
 from reconciler.model.names import FieldName
-from reconciler.model.observed import Capabilities
+from reconciler.model.observed import Capabilities, Denial
+from reconciler.model.options import HOST_PASSTHROUGH
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,8 +41,17 @@ _UNPLUG = (
     "a restart is certain"
 )
 
-_NOT_ON_XEN: Mapping[str, str] = {
-    "rng": "libxl gives guests no random number generator",
+_SILENT = "libxl takes the wish and does nothing about it"
+_NOT_ON_XEN: Mapping[str, Denial] = {
+    "cpus.mode": Denial(
+        why="Xen shows every guest the host's own processor, which is host-passthrough",
+        but=frozenset({HOST_PASSTHROUGH}),
+    ),
+    "cpus.topology": Denial(why=f"{_SILENT}: Xen lays out a guest's virtual CPUs by itself"),
+    "memory.hugePages": Denial(why=f"{_SILENT}: Xen uses large pages by itself where it can"),
+    "rng": Denial(why=f"{_SILENT}: Xen has no random number generator for guests"),
+    "watchdog": Denial(why=f"{_SILENT}: Xen's own watchdog is set from inside the guest"),
+    "tpm": Denial(why=f"{_SILENT}: no module for Xen's guests has been built here"),
 }
 """By the manifest's name of an option, why no guest on Xen has it."""
 
@@ -78,9 +88,9 @@ TABLE: Mapping[Driver, DriverRow] = {
             agent=False,
             snapshots=False,
             without={
-                (guest_type, FieldName(field)): why
+                (guest_type, FieldName(field)): denial
                 for guest_type in GuestType
-                for field, why in _NOT_ON_XEN.items()
+                for field, denial in _NOT_ON_XEN.items()
             },
         ),
         because={

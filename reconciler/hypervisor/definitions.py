@@ -129,7 +129,7 @@ def _require_options(door: Door, definition: GuestDefinition, there: Options) ->
     """Refuse what the driver's row denies: libvirt may take it and never do it."""
     capabilities = TABLE[door.identity.driver].capabilities
     for field, why in impossible_options(
-        definition.options, definition.type, capabilities, there=there
+        definition.options, definition.type, definition.domain_type, capabilities, there=there
     ):
         raise RefusedError(f"{door.doing}: {field}: {why}")
 

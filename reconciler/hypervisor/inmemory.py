@@ -284,7 +284,7 @@ class InMemoryHost:
         there = stored.options if stored is not None else NO_OPTIONS
         capabilities = self._host.capabilities
         for field, why in impossible_options(
-            wanted.options, wanted.type, capabilities, there=there
+            wanted.options, wanted.type, wanted.domain_type, capabilities, there=there
         ):
             message = f"{wanted.name}: {field}: {why}"
             raise RefusedError(message)

@@ -93,6 +93,9 @@ HOST_PATH: Final = r"^(/[A-Za-z0-9_+@-][A-Za-z0-9._+@-]*)+$"
 LABEL_KEY: Final = r"^[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9])?$"
 ONE_LINE: Final = r"^[^\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069\ufeff\ufffe\uffff]*$"
 MODEL: Final = r"^[a-z0-9][a-z0-9_-]*$"
+CPU_MODEL: Final = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+CPU_SET: Final = r"^[0-9]{1,4}(-[0-9]{1,4})?(,[0-9]{1,4}(-[0-9]{1,4})?)*$"
+WHOLE_NUMBER: Final = r"^(0|[1-9][0-9]*)$"
 MAC: Final = r"^[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}$"
 UUID_TEXT: Final = r"^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"
 
@@ -111,6 +114,9 @@ SENTENCES: Final = {
     LABEL_KEY: "is no label key: letters, digits and . _ / - only, a letter or digit at both ends",
     ONE_LINE: "holds a line break, a control character or an invisible one",
     MODEL: "is no model name: lower-case letters, digits, _ and - only",
+    CPU_MODEL: "is no mode and no name of a processor: letters, digits and . _ - only",
+    CPU_SET: "is no set of processors: numbers and ranges with commas between, as in 0,2-3",
+    WHOLE_NUMBER: "is no number of a virtual CPU: they are counted from 0",
     MAC: "is no MAC address: six pairs of hexadecimal digits with colons between",
     UUID_TEXT: "is no UUID: 8-4-4-4-12 hexadecimal digits",
 }

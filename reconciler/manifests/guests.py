@@ -57,6 +57,7 @@ def build_guest(
     disks, nics = peripherals.disks(draft), peripherals.nics(draft)
     start_after = starting.start_after(draft)
     snapshots = peripherals.snapshots(draft)
+    chosen = options(draft, cpus, memory)
     emulated.warn(draft, place)
     uuid = manifest.metadata.uuid or derive_uuid(around.repository, draft.name)
     if draft.complaints or place is None or cpus is None or memory is None:
@@ -97,7 +98,7 @@ def build_guest(
         origin=entry.origin,
         adopt=spec.adopt,
         warnings=tuple(draft.warnings),
-        options=options(draft),
+        options=chosen,
         mentioned=mentioned(written),
         uuid_said=manifest.metadata.uuid is not None,
         start_after=start_after,

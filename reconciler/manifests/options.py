@@ -9,13 +9,28 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from reconciler.model.options import FIELDS, Options
+from reconciler.manifests.quantities import parse_size, render_size
+from reconciler.manifests.surroundings import KIB
+from reconciler.model.options import (
+    FIELDS,
+    Graphics,
+    HugePages,
+    Options,
+    Pin,
+    Topology,
+    Tpm,
+    Watchdog,
+    WatchdogAction,
+    cpu_ranges,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from reconciler.manifests.construct import Value
     from reconciler.manifests.drafts import Draft
+    from reconciler.manifests.kinds.guest import CpusSpec
+    from reconciler.model.definition import Memory, Vcpus
     from reconciler.model.names import FieldName
 
 # Most guests are alike in these parts, and equal values may as well be the same value.
@@ -29,9 +44,84 @@ def mentioned(written: Mapping[str, Value]) -> tuple[FieldName, ...]:
     return tuple(sorted(field for field, path in _PATHS if _names(written, path)))
 
 
-def options(draft: Draft) -> Options:
+def options(draft: Draft, vcpus: Vcpus | None, memory: Memory | None) -> Options:
     """The options, each at its default where it is not said."""
-    return _options(rng=bool(draft.spec.rng))
+    spec = draft.spec
+    cpus = spec.cpus
+    graphics, watchdog, tpm = spec.graphics, spec.watchdog, spec.tpm
+    return _options(
+        cpu=None if cpus is None else cpus.mode,
+        topology=None if cpus is None else _topology(draft, cpus, vcpus),
+        pin=() if cpus is None else _pin(draft, cpus, vcpus),
+        weight=None if cpus is None else cpus.weight,
+        cap=None if cpus is None else cpus.cap or None,
+        huge_pages=_huge_pages(draft, memory),
+        rng=bool(spec.rng),
+        graphics=None if graphics is None or graphics.type == "none" else Graphics(),
+        watchdog=None
+        if watchdog is None or watchdog.model == "none"
+        else Watchdog(model=watchdog.model, action=WatchdogAction(watchdog.action)),
+        tpm=None if tpm is None or tpm.version == "none" else Tpm(version=tpm.version),
+    )
+
+
+def _topology(draft: Draft, cpus: CpusSpec, vcpus: Vcpus | None) -> Topology | None:
+    spec = cpus.topology
+    if spec is None:
+        return None
+    together = spec.sockets * spec.cores * spec.threads
+    if vcpus is not None and together != vcpus.maximum:
+        draft.complain(
+            ("spec", "cpus", "topology"),
+            f"sockets, cores and threads make {together} virtual CPUs, and the guest can have"
+            f" {vcpus.maximum}",
+            "make them equal: they are max, or count where max is not said",
+        )
+    return Topology(sockets=spec.sockets, cores=spec.cores, threads=spec.threads)
+
+
+def _pin(draft: Draft, cpus: CpusSpec, vcpus: Vcpus | None) -> tuple[Pin, ...]:
+    pins: list[Pin] = []
+    for number, text in sorted((cpus.pin or {}).items(), key=lambda pair: int(pair[0])):
+        path = ("spec", "cpus", "pin", number)
+        if vcpus is not None and int(number) >= vcpus.maximum:
+            draft.complain(
+                path,
+                f"the guest has no virtual CPU {number}",
+                f"they are counted from 0 to {vcpus.maximum - 1}",
+            )
+        chosen = _chosen(text)
+        if not chosen:
+            draft.complain(path, f'"{text}" ends before it begins', "write it as in 2-3")
+        pins.append(Pin(vcpu=int(number), cpus=cpu_ranges(chosen)))
+    return tuple(pins)
+
+
+def _chosen(text: str) -> set[int]:
+    chosen: set[int] = set()
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        span = range(int(first), int(last or first) + 1)
+        if not span:
+            return set()
+        chosen.update(span)
+    return chosen
+
+
+def _huge_pages(draft: Draft, memory: Memory | None) -> HugePages | None:
+    said = None if draft.spec.memory is None else draft.spec.memory.huge_pages
+    if not said:
+        return None
+    if not isinstance(said, str):
+        return HugePages()
+    page_kib = parse_size(said) // KIB
+    if memory is not None and memory.maximum_kib % page_kib:
+        draft.complain(
+            ("spec", "memory", "hugePages"),
+            f"{render_size(memory.maximum_kib * KIB)} are no whole number of pages of {said}",
+            "give the guest whole pages, or write hugePages: 2MiB",
+        )
+    return HugePages(size_kib=page_kib)
 
 
 def _names(written: Value | Mapping[str, Value], path: tuple[str, ...]) -> bool:

@@ -142,12 +142,20 @@ class ObservedGuest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Denial:
+    """Why guests cannot have an option, and the values that they can have all the same."""
+
+    why: str
+    but: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
     """What a host's driver can do; a row of the capability table.
 
     A false entry means that domops does the next best thing (a restart) or refuses with a sentence;
     the door never tries. ``without`` has that sentence for each option that guests of a type cannot
-    have here.
+    have here; hypervisors take such a wish without a word, and do nothing about it.
     """
 
     vcpu_hotplug: bool
@@ -162,7 +170,7 @@ class Capabilities:
     volume_sources: bool
     agent: bool
     snapshots: bool
-    without: Mapping[tuple[GuestType, FieldName], str] = field(default_factory=dict)
+    without: Mapping[tuple[GuestType, FieldName], Denial] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,33 +1,165 @@
 """What a guest may have or do without, beyond what every guest has.
 
 An option that is at its default is not there. Which options a manifest owns is the mark's matter:
-see Note [Owned fields] in ``planner.options``.
+see Note [Owned fields] in ``planner.options``. What a plan shows of a value is its text.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from reconciler.model.names import FieldName
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+
+HOST_MODEL = "host-model"
+"""The processor that is nearest to the host's and can be named, so that guests can be moved."""
+
+HOST_PASSTHROUGH = "host-passthrough"
+"""The host's own processor, whatever it is."""
+
+LOOPBACK = "127.0.0.1"
+"""Where a screen can be seen from the host itself alone."""
+
+CAP_PERIOD_US = 100_000
+"""The period over which a cap on processor time is kept, in microseconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Topology:
+    """How a guest's virtual CPUs look to it; their product is their maximum number."""
+
+    sockets: int = 1
+    cores: int = 1
+    threads: int = 1
+
+    def __str__(self) -> str:
+        """Return ``2 x 4 x 1``: sockets, cores of each, threads of each."""
+        return f"{self.sockets} x {self.cores} x {self.threads}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pin:
+    """The virtual CPU ``vcpu`` runs on the host's ``cpus`` only: ascending ranges, ``0,2-3``."""
+
+    vcpu: int
+    cpus: str
+
+    def __str__(self) -> str:
+        """Return ``1 on 2-3``."""
+        return f"{self.vcpu} on {self.cpus}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HugePages:
+    """Memory in large pages of the host: of ``size_kib``, or of the size that it favours."""
+
+    size_kib: int | None = None
+
+    def __str__(self) -> str:
+        """Return ``pages of 2048 KiB``."""
+        return "yes" if self.size_kib is None else f"pages of {self.size_kib} KiB"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Graphics:
+    """A screen: how it is shown (``vnc``, ``spice``) and on which address of the host.
+
+    ``listen`` is empty where the host's own settings decide. Passwords are no part of it: they stay
+    with the host.
+    """
+
+    type: str = "vnc"
+    listen: str = LOOPBACK
+
+    def __str__(self) -> str:
+        """Return ``vnc on 127.0.0.1``."""
+        return f"{self.type} on {self.listen or 'an address of the host'}"
+
+
+class WatchdogAction(StrEnum):
+    """What happens to a guest that has stopped to reassure its watchdog."""
+
+    RESET = "reset"
+    SHUTDOWN = "shutdown"
+    POWEROFF = "poweroff"
+    PAUSE = "pause"
+    NONE = "none"
+    DUMP = "dump"
+    INJECT_NMI = "inject-nmi"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watchdog:
+    """A device that acts when the guest's own system hangs; ``model`` is libvirt's word."""
+
+    model: str = "i6300esb"
+    action: WatchdogAction = WatchdogAction.RESET
+
+    def __str__(self) -> str:
+        """Return ``i6300esb, then reset``."""
+        return f"{self.model}, then {self.action}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tpm:
+    """A trusted platform module; ``version`` is empty where it is the host's own."""
+
+    version: str = "2.0"
+
+    def __str__(self) -> str:
+        """Return ``version 2.0``."""
+        return f"version {self.version}" if self.version else "the host's own"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """The options of one guest, wanted or found.
 
-    ``rng``: there is a device that gives the guest's kernel random numbers of the host.
+    ``cpu``: which processor it sees, a mode or the name of a model; None is the hypervisor's own
+    default. ``weight``: its share of processor time; ``cap``: the most of it, in percent of one
+    processor. ``rng``: there is a device that gives its kernel random numbers of the host.
     """
 
+    cpu: str | None = None
+    topology: Topology | None = None
+    pin: tuple[Pin, ...] = ()
+    weight: int | None = None
+    cap: int | None = None
+    huge_pages: HugePages | None = None
     rng: bool = False
+    graphics: Graphics | None = None
+    watchdog: Watchdog | None = None
+    tpm: Tpm | None = None
 
 
 NO_OPTIONS = Options()
 
+
+def cpu_ranges(cpus: Iterable[int]) -> str:
+    """A set of processors as ascending ranges, ``0,2-3``, as libvirt tells it."""
+    parts: list[list[int]] = []
+    for cpu in sorted(set(cpus)):
+        if parts and parts[-1][-1] == cpu - 1:
+            parts[-1].append(cpu)
+        else:
+            parts.append([cpu])
+    return ",".join(f"{part[0]}-{part[-1]}" if len(part) > 1 else str(part[0]) for part in parts)
+
+
 FIELDS: Mapping[FieldName, str] = {
+    FieldName("cpus.mode"): "cpu",
+    FieldName("cpus.topology"): "topology",
+    FieldName("cpus.pin"): "pin",
+    FieldName("cpus.weight"): "weight",
+    FieldName("cpus.cap"): "cap",
+    FieldName("memory.hugePages"): "huge_pages",
     FieldName("rng"): "rng",
+    FieldName("graphics"): "graphics",
+    FieldName("watchdog"): "watchdog",
+    FieldName("tpm"): "tpm",
 }
 """What a manifest calls each option, and the attribute of ``Options`` that holds it."""

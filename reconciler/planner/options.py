@@ -25,21 +25,33 @@ asks ``Ownership`` by a name of its own, as ``disks[root].cache``.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
-from reconciler.model.options import FIELDS, NO_OPTIONS, Options
+from reconciler.model.definition import DomainType
+from reconciler.model.names import FieldName
+from reconciler.model.options import (
+    FIELDS,
+    HOST_MODEL,
+    HOST_PASSTHROUGH,
+    NO_OPTIONS,
+    HugePages,
+    Options,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from reconciler.model.definition import GuestDefinition, GuestType
+    from reconciler.model.definition import GuestType
     from reconciler.model.desired import DesiredGuest
     from reconciler.model.mark import Mark
-    from reconciler.model.names import FieldName
     from reconciler.model.observed import Capabilities
+    from reconciler.model.options import Pin
 
     Value = TypeVar("Value")
+
+_MODE = FieldName("cpus.mode")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,13 +91,21 @@ def ownership(guest: DesiredGuest, mark: Mark | None, refused: Collection[FieldN
     )
 
 
-def choose_options(owner: Ownership, said: Options, stored: Options) -> Options:
+def default_options(domain_type: DomainType) -> Options:
+    """The options of a guest whose manifest is silent about them."""
+    if domain_type is DomainType.KVM:
+        # Without a word libvirt gives qemu64, which current distributions refuse to boot on.
+        return replace(NO_OPTIONS, cpu=HOST_MODEL)
+    return NO_OPTIONS
+
+
+def choose_options(owner: Ownership, said: Options, stored: Options, default: Options) -> Options:
     """The options that the stored definition shall have."""
     chosen = {
         attribute: owner.choose(
             field,
             said=getattr(said, attribute),
-            default=getattr(NO_OPTIONS, attribute),
+            default=getattr(default, attribute),
             stored=getattr(stored, attribute),
         )
         for field, attribute in FIELDS.items()
@@ -93,17 +113,33 @@ def choose_options(owner: Ownership, said: Options, stored: Options) -> Options:
     return replace(stored, **chosen)
 
 
-def options_back(*definitions: GuestDefinition | None) -> frozenset[FieldName]:
-    """The options that are at their defaults in each of ``definitions`` that there is."""
+def options_back(default: Options, *seen: Options | None) -> frozenset[FieldName]:
+    """The options that are at ``default`` in each of those that were seen."""
     return frozenset(
         field
         for field, attribute in FIELDS.items()
         if all(
-            getattr(one.options, attribute) == getattr(NO_OPTIONS, attribute)
-            for one in definitions
+            getattr(one, attribute) == getattr(default, attribute)
+            for one in seen
             if one is not None
         )
     )
+
+
+def as_told(live: Options, stored: Options) -> Options:
+    """The options of a running guest, told as its stored definition would tell them.
+
+    # Note [What a running guest tells]
+    libvirt replaces ``host-model`` in a running guest by the model that it came to, and the host's
+    favourite page size by its number. Which of two wishes a model came from cannot be told any
+    more; it counts as the one that is stored.
+    """
+    cpu, pages = live.cpu, live.huge_pages
+    if stored.cpu == HOST_MODEL and cpu not in (None, HOST_PASSTHROUGH):
+        cpu = HOST_MODEL
+    if stored.huge_pages == HugePages() and pages is not None:
+        pages = stored.huge_pages
+    return replace(live, cpu=cpu, huge_pages=pages)
 
 
 def differing_options(
@@ -117,17 +153,35 @@ def differing_options(
 
 
 def impossible_options(
-    wanted: Options, type_: GuestType, capabilities: Capabilities, *, there: Options = NO_OPTIONS
+    wanted: Options,
+    type_: GuestType,
+    domain_type: DomainType,
+    capabilities: Capabilities,
+    *,
+    there: Options = NO_OPTIONS,
 ) -> Iterator[tuple[FieldName, str]]:
     """The options that no guest of ``type_`` can be given on a host, each with the reason.
 
     Somebody's option that is ``there`` already may stay.
     """
     for field, attribute in FIELDS.items():
-        why = capabilities.without.get((type_, field))
-        kept = (getattr(NO_OPTIONS, attribute), getattr(there, attribute))
-        if why is not None and getattr(wanted, attribute) not in kept:
-            yield field, why
+        value = getattr(wanted, attribute)
+        if value in (getattr(NO_OPTIONS, attribute), getattr(there, attribute)):
+            continue
+        denial = capabilities.without.get((type_, field))
+        if denial is not None and value not in denial.but:
+            yield field, denial.why
+    emulated = domain_type is DomainType.QEMU
+    if emulated and wanted.cpu == HOST_PASSTHROUGH != there.cpu:
+        yield _MODE, "the host emulates its guests' processors; write host-model, or name a model"
+
+
+def pins_beyond(pins: tuple[Pin, ...], cpus: int) -> Iterator[Pin]:
+    """The pins to processors that a host with ``cpus`` of them does not have."""
+    for pin in pins:
+        last = re.split("[,-]", pin.cpus)[-1]
+        if int(last) >= cpus:
+            yield pin
 
 
 def _words(value: object) -> str:
@@ -137,5 +191,7 @@ def _words(value: object) -> str:
             return "none"
         case True:
             return "yes"
+        case tuple():
+            return ", ".join(map(str, value))
         case _:
             return str(value)

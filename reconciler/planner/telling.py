@@ -21,6 +21,7 @@ from reconciler.model.plan import (
 from reconciler.planner import words
 from reconciler.planner.case import Block, Case, Move
 from reconciler.planner.differences import Difference, cost, differences
+from reconciler.planner.options import as_told
 from reconciler.planner.snapshots import holders
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 def live_differences(case: Case, live: GuestDefinition) -> Iterator[tuple[Difference, Label]]:
     """What of the running definition is not as wanted, and what putting it right costs."""
     definition = case.wanted.definition
+    live = replace(live, options=as_told(live.options, definition.options))
     for difference in differences(
         definition, live, case.wanted.owned, slack_kib=case.policy.balloon_slack_kib
     ):

@@ -20,7 +20,7 @@ from reconciler.model.definition import (
 )
 from reconciler.model.desired import CdromDisk
 from reconciler.model.mark import Mark, MarkedDisk, MarkedNic, Phase
-from reconciler.model.options import NO_OPTIONS
+from reconciler.model.names import FieldName
 from reconciler.model.plan import Change, Reason
 from reconciler.model.policy import RENDERER
 from reconciler.planner.differences import Owned
@@ -39,10 +39,13 @@ from reconciler.planner.disks import (
     same_disk,
 )
 from reconciler.planner.options import (
+    as_told,
     choose_options,
+    default_options,
     impossible_options,
     options_back,
     ownership,
+    pins_beyond,
 )
 from reconciler.planner.snapshots import keep_pinned, recorded
 
@@ -54,7 +57,10 @@ if TYPE_CHECKING:
     from reconciler.model.memory import Memory
     from reconciler.model.names import Target
     from reconciler.model.observed import ObservedHost
+    from reconciler.model.options import Options
     from reconciler.planner.options import Ownership
+
+_PIN = FieldName("cpus.pin")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,9 +138,11 @@ def wanted(
         if here and not full
     )
     nics = [_nic(nic, host, desired) for nic in guest.nics]
+    default = default_options(existing.stored.domain_type if existing else host.domain_type)
     owner = _owner(guest, host, type_, existing, refusals)
     blocked = blocked or (creating and bool(owner.refused))
-    mark = _mark(guest, desired, existing, entries, owner, generation, unfilled=bool(unfilled))
+    fields = owner.names(back=_back(existing, default))
+    mark = _mark(guest, desired, existing, entries, fields, generation, unfilled=bool(unfilled))
     if existing is not None:
         mark = replace(mark, snapshots=recorded(guest, existing, desired.repository, now))
     before = existing.mark if existing else mark  # what was let go is still ours to take away
@@ -158,7 +166,10 @@ def wanted(
         console=guest.console or type_ in (GuestType.PV, GuestType.PVH),
         agent=guest.agent,
         options=choose_options(
-            owner, guest.options, existing.stored.options if existing else NO_OPTIONS
+            owner,
+            guest.options,
+            existing.stored.options if existing else default,
+            default,
         ),
         mark=mark,
     )
@@ -214,7 +225,9 @@ def _owner(
     refusals: list[Change],
 ) -> Ownership:
     """Whose the optional fields are; what the host cannot do is refused and stays as it is."""
-    refused = dict(impossible_options(guest.options, type_, host.capabilities))
+    refused = dict(impossible_options(guest.options, type_, host.domain_type, host.capabilities))
+    for pin in pins_beyond(guest.options.pin, host.cpus):
+        refused[_PIN] = f"{host.name} has {host.cpus} processors, 0 to {host.cpus - 1}, not {pin}"
     refusals.extend(
         refusal_of(guest, field, "", "", Reason.NOT_SUPPORTED, why)
         for field, why in refused.items()
@@ -235,6 +248,15 @@ def _keep_uuid(guest: DesiredGuest, existing: Existing | None, refusals: list[Ch
         "the UUID is fixed when a guest is made; write the one that it has, or none",
     )
     refusals.append(replace(refusal, origin=guest.where("metadata.uuid")))
+
+
+def _back(existing: Existing | None, default: Options) -> frozenset[FieldName]:
+    """The fields that are seen at their defaults in all definitions of the guest."""
+    if existing is None:
+        return frozenset()
+    live = existing.guest.live
+    seen = as_told(live.options, existing.stored.options) if live is not None else None
+    return options_back(default, existing.stored.options, seen)
 
 
 def _nic(nic: DesiredNic, host: ObservedHost, desired: DesiredWorld) -> Nic:
@@ -262,7 +284,7 @@ def _mark(
     desired: DesiredWorld,
     existing: Existing | None,
     disks: list[MarkedDisk],
-    owner: Ownership,
+    fields: tuple[FieldName, ...],
     generation: int,
     *,
     unfilled: bool,
@@ -281,11 +303,9 @@ def _mark(
             renderer=RENDERER,
             shutdown=guest.shutdown,
         )
-        fields = owner.names(back=())
     else:
         old = existing.mark
         live = existing.guest.live
-        fields = owner.names(back=options_back(existing.stored, live))
         for entry in old.nics:  # a NIC that is let go is ours until it is unplugged
             if entry.mac not in nics and live is not None and live.nic(entry.mac) is not None:
                 nics[entry.mac] = entry

@@ -60,7 +60,19 @@ from reconciler.model.names import (
     Target,
     VolumeName,
 )
-from reconciler.model.options import Options
+from reconciler.model.options import (
+    HOST_MODEL,
+    HOST_PASSTHROUGH,
+    NO_OPTIONS,
+    Graphics,
+    HugePages,
+    Options,
+    Pin,
+    Topology,
+    Tpm,
+    Watchdog,
+    WatchdogAction,
+)
 
 PATHS: Mapping[tuple[LibvirtPool, VolumeName], str] = {
     (
@@ -211,8 +223,10 @@ _KVM = GuestDefinition(
     disks=(_disk("vda", Bus.VIRTIO, "default", "lists-root.raw"),),
     nics=(_bridge(1, "br120", "virtio"),),
     agent=True,
+    options=Options(cpu=HOST_MODEL),
     mark=MARK,
 )
+_QEMU = replace(_KVM, domain_type=DomainType.QEMU, options=NO_OPTIONS)
 _KERNEL = KernelBoot(
     kernel="/boot/guest/vmlinuz",
     initrd="/boot/guest/initrd.img",
@@ -227,6 +241,7 @@ _XEN = replace(
     disks=(_disk("xvda", Bus.XEN, "default", "lists-root.raw"),),
     nics=(_bridge(1, "br120", "netfront"),),
     agent=False,
+    options=NO_OPTIONS,
 )
 _TEST = replace(
     _KVM,
@@ -234,7 +249,13 @@ _TEST = replace(
     arch=Arch.I686,  # the only one that libvirt's test driver has
     vcpus=Vcpus(count=1, maximum=1),
     memory=Memory(size_kib=128 * MIB, maximum_kib=128 * MIB),
+    options=NO_OPTIONS,
 )
+
+
+def _watched(action: WatchdogAction, model: str = "i6300esb") -> Options:
+    return Options(watchdog=Watchdog(model=model, action=action))
+
 
 DEFINITIONS: Mapping[str, GuestDefinition] = {
     name: canonical(definition)
@@ -250,6 +271,7 @@ DEFINITIONS: Mapping[str, GuestDefinition] = {
                 order=(BootDevice.NETWORK, BootDevice.CDROM, BootDevice.DISK),
             ),
             disks=(*_KVM.disks, _drive("sda", Bus.SATA, "debian.iso")),
+            options=replace(_watched(WatchdogAction.RESET), cpu=HOST_MODEL),
             mark=_CREATING,
         ),
         "kvm-many-disks": replace(
@@ -277,29 +299,53 @@ DEFINITIONS: Mapping[str, GuestDefinition] = {
                 ),
             ),
             nics=(_bridge(1, "br120", "virtio"), _network(2, "default", "e1000")),
+            options=_watched(WatchdogAction.DUMP),
             mark=_TRASHED,
         ),
         "kvm-options": replace(
             _KVM,
-            options=Options(rng=True),
-            mark=replace(MARK, fields=(FieldName("rng"),)),
+            vcpus=Vcpus(count=2, maximum=8),
+            options=Options(
+                cpu=HOST_PASSTHROUGH,
+                topology=Topology(sockets=2, cores=2, threads=2),
+                pin=(Pin(vcpu=0, cpus="2-3"), Pin(vcpu=5, cpus="0,4-7")),
+                weight=512,
+                cap=150,
+                huge_pages=HugePages(size_kib=2048),
+                rng=True,
+                graphics=Graphics(),
+                watchdog=Watchdog(action=WatchdogAction.INJECT_NMI),
+                tpm=Tpm(),
+            ),
+            mark=replace(MARK, fields=(FieldName("cpus.mode"), FieldName("rng"))),
+        ),
+        "qemu-options": replace(
+            _QEMU,
+            options=Options(
+                cpu="Nehalem",
+                topology=Topology(cores=8),
+                weight=2,
+                cap=5,
+                huge_pages=HugePages(),
+                graphics=Graphics(type="spice", listen="10.0.0.1"),
+                watchdog=Watchdog(model="ib700", action=WatchdogAction.NONE),
+                tpm=Tpm(version="1.2"),
+            ),
         ),
         "qemu-kernel": replace(
-            _KVM,
-            domain_type=DomainType.QEMU,
+            _QEMU,
+            options=_watched(WatchdogAction.SHUTDOWN),
             boot=_KERNEL,
             mark=_operation(OperationKind.RESTART),
         ),
         "qemu-i686": replace(
-            _KVM,
-            domain_type=DomainType.QEMU,
+            _QEMU,
+            options=_watched(WatchdogAction.POWEROFF),
             arch=Arch.I686,
             nics=(_network(3, "isolated", None),),
             mark=_operation(OperationKind.START, _LATER),
         ),
-        "qemu-snapshots": replace(
-            _KVM, domain_type=DomainType.QEMU, boot=_KERNEL, mark=_SNAPSHOTTED
-        ),
+        "qemu-snapshots": replace(_QEMU, boot=_KERNEL, mark=_SNAPSHOTTED),
         "xen-pv": _XEN,
         "xen-pv-i686-pygrub": replace(
             _XEN,
@@ -310,6 +356,16 @@ DEFINITIONS: Mapping[str, GuestDefinition] = {
         ),
         "xen-pv-drive": replace(
             _XEN, disks=(*_XEN.disks, _drive("xvdd", Bus.XEN, "debian.iso")), nics=()
+        ),
+        "xen-pv-options": replace(
+            _XEN,
+            options=Options(
+                cpu=HOST_PASSTHROUGH,
+                pin=(Pin(vcpu=1, cpus="1"),),
+                weight=512,
+                cap=50,
+                graphics=Graphics(),
+            ),
         ),
         "xen-pvh": replace(
             _XEN,
@@ -342,6 +398,7 @@ DEFINITIONS: Mapping[str, GuestDefinition] = {
             vcpus=Vcpus(count=1, maximum=2),
             memory=Memory(size_kib=128 * MIB, maximum_kib=256 * MIB),
             boot=_KERNEL,
+            options=_watched(WatchdogAction.PAUSE),
             disks=(
                 _drive("hdc", Bus.IDE, "debian.iso"),
                 _disk("vda", Bus.VIRTIO, "default", "lists-root.raw"),

@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lxml import etree
 
 from reconciler.domxml import (
     canonical,
@@ -98,6 +99,27 @@ def test_merging_keeps_the_alias_and_address_of_a_device_that_stays(
 def _same(before: str | None, after: str | None) -> bool:
     """Equal but for the blanks between elements."""
     return before is not None and after is not None and before.split() == after.split()
+
+
+@given(pairs())
+def test_a_password_that_somebody_set_outlives_every_merge(pair: Pair) -> None:
+    """As long as the guest keeps a screen of the same type: what no git holds, no git can restore.
+
+    Also where the screen itself is changed, to be seen from the host alone.
+    """
+    there, wanted = pair
+    domain = etree.fromstring(_text(there))
+    for screen in domain.iterfind("devices/graphics"):
+        screen.set("passwd", "secret")
+    merged = etree.fromstring(
+        merge(etree.tostring(domain, encoding="unicode"), wanted, paths=PATHS)
+    )
+    screens = merged.findall("devices/graphics")
+    before, after = there.options.graphics, wanted.options.graphics
+    stays = before is not None and after is not None and before.type == after.type
+    assert [screen.get("passwd") for screen in screens] == (
+        [] if after is None else ["secret" if stays else None]
+    )
 
 
 @enough

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from reconciler.model.desired import DesiredWorld, RestartWhen
 from reconciler.model.names import FieldName
+from reconciler.model.observed import Denial
 from reconciler.model.options import FIELDS, NO_OPTIONS, Options
 from reconciler.model.steps import DefineGuest
 from reconciler.planner.effects import digest_of
@@ -153,7 +154,7 @@ def test_what_a_host_cannot_do_is_refused_and_the_rest_goes_on() -> None:
     """A guest in use gets its other changes; a new one is not made half."""
     why = "no such device here"
     kinds = host().guest_types
-    unable = replace(ABLE, without={(kind, RNG): why for kind, _ in kinds})
+    unable = replace(ABLE, without={(kind, RNG): Denial(why=why) for kind, _ in kinds})
     where = {HOSTS[0]: MAIN}
     story = Story.of(desired(guest("a"), hosts=where), host(HOSTS[0], capabilities=unable))
     story.passes()

@@ -38,7 +38,19 @@ from reconciler.model.definition import (
 )
 from reconciler.model.mark import Mark
 from reconciler.model.names import GuestName, LibvirtPool, MacAddress, Target, VolumeName
-from reconciler.model.options import Options
+from reconciler.model.options import (
+    HOST_MODEL,
+    HOST_PASSTHROUGH,
+    NO_OPTIONS,
+    Graphics,
+    HugePages,
+    Options,
+    Pin,
+    Topology,
+    Tpm,
+    Watchdog,
+    WatchdogAction,
+)
 from tests.strategies.marks import (
     MACS,
     NAMES,
@@ -134,11 +146,56 @@ def nics() -> st.SearchStrategy[Nic]:
     )
 
 
+_cpus = st.sampled_from((None, HOST_MODEL, HOST_PASSTHROUGH, "Nehalem", "EPYC-v2"))
+_topologies = st.none() | st.builds(
+    Topology, sockets=st.integers(1, 2), cores=st.integers(1, 2), threads=st.integers(1, 2)
+)
+_pins = st.lists(
+    st.builds(Pin, vcpu=st.integers(0, 2), cpus=st.sampled_from(("0", "2-3", "0,2-3,7"))),
+    max_size=2,
+    unique_by=lambda pin: pin.vcpu,
+).map(lambda pins: tuple(sorted(pins, key=lambda pin: pin.vcpu)))
+_tuning = st.sampled_from((None, None, 2, 150, 256))
+_devices = st.tuples(
+    st.sampled_from((None, HugePages(), HugePages(size_kib=2048))),
+    st.booleans(),
+    st.sampled_from(
+        (None, Graphics(), Graphics(type="spice", listen="10.0.0.1"), Graphics(listen=""))
+    ),
+    st.none()
+    | st.builds(
+        Watchdog,
+        model=st.sampled_from(("i6300esb", "ib700")),
+        action=st.sampled_from(WatchdogAction),
+    ),
+    st.sampled_from((None, Tpm(), Tpm(version="1.2"))),
+)
+_options = st.builds(
+    lambda cpu, topology, pin, weight, cap, devices: Options(
+        cpu=cpu,
+        topology=topology,
+        pin=pin,
+        weight=weight,
+        cap=cap,
+        huge_pages=devices[0],
+        rng=devices[1],
+        graphics=devices[2],
+        watchdog=devices[3],
+        tpm=devices[4],
+    ),
+    _cpus,
+    _topologies,
+    _pins,
+    _tuning,
+    _tuning,
+    _devices,
+)
+
+
 @cache
-def options(domain_type: DomainType) -> st.SearchStrategy[Options]:
-    """What a guest may have beyond what every guest has."""
-    on_xen = domain_type is DomainType.XEN
-    return st.builds(Options, rng=st.just(value=False) if on_xen else st.booleans())
+def options() -> st.SearchStrategy[Options]:
+    """What a guest may have beyond what every guest has; many have nothing."""
+    return st.just(NO_OPTIONS) | _options
 
 
 _parts = st.tuples(st.integers(1, 4), st.integers(1, 4)).map(sorted)
@@ -170,7 +227,7 @@ def definitions(
         nics=draw(_nic_lists),
         console=draw(st.booleans()),
         agent=domain_type is not DomainType.XEN and draw(st.booleans()),
-        options=draw(options(domain_type)),
+        options=draw(options()),
         mark=draw(marks() if mark is None else mark),
     )
     return canonical(drawn)

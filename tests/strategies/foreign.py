@@ -13,7 +13,7 @@ _METADATA = (
     '<os xmlns="urn:example:os"><guest owner="nobody"/><!-- said in passing --></os>',
 )
 _DEVICES = (
-    '<graphics type="vnc" port="-1" passwd="secret"><listen type="address"/></graphics>',
+    '<redirdev bus="usb" type="tcp"><source mode="connect" host="here" service="4000"/></redirdev>',
     '<hostdev mode="subsystem" type="pci"><source><address bus="0x06"/></source></hostdev>',
     '<disk type="file" device="floppy"><source file="/srv/f.img"/><target dev="fda"/></disk>',
     '<disk type="block" device="lun"><source dev="/dev/sg1"/><target dev="sdx"/></disk>',
@@ -24,7 +24,7 @@ _DEVICES = (
 )
 _ELSEWHERE = (
     '<title>the "old" list server</title>',
-    "<cputune><shares>512</shares></cputune>",
+    '<numatune><memory mode="strict" nodeset="0"/></numatune>',
     '<seclabel type="none"/>',
     '<q:commandline xmlns:q="urn:example:q"><q:arg value="-s"/></q:commandline>',
     "<os-like-thing>of a <b>newer</b> libvirt</os-like-thing>",
@@ -81,13 +81,16 @@ _TAGS = re.findall(
     """name uuid memory currentMemory vcpu os type kernel initrd cmdline boot loader bootloader
     devices disk driver source target readonly interface mac model serial console channel
     metadata features {urn:domops:mark:1}guest {urn:domops:mark:2}guest
-    {urn:domops:mark:1}shutdown {urn:domops:mark:1}disk shutdown trash operation token nic""",
+    {urn:domops:mark:1}shutdown {urn:domops:mark:1}disk shutdown trash operation token nic
+    cpu topology cputune vcpupin shares global_quota memoryBacking hugepages page
+    rng graphics listen watchdog tpm backend video""",
 )
 _ATTRIBUTES = re.findall(
     r"\S+",
     """type arch machine dev bus file pool volume network bridge address unit current firmware order
     device name port owner uuid generation phase commit intent renderer protected timeout then
-    since until kind id value filled ours mac target""",
+    since until kind id value filled ours mac target mode sockets cores threads vcpu cpuset size
+    listen action version passwd""",
 )
 _WORDS = re.findall(
     r"\S+",

@@ -40,7 +40,7 @@ from reconciler.model.observed import (
     StateReason,
 )
 from reconciler.model.operation import Operation
-from reconciler.model.options import Options
+from reconciler.model.options import Options, Pin
 from reconciler.planner.effects import digest_of, remembered, with_disk, with_nic
 from tests.strategies.worlds import (
     ABLE,
@@ -67,7 +67,7 @@ from tests.strategies.worlds import (
     volume_disk,
 )
 
-RNG = FieldName("rng")
+PIN, RNG = FieldName("cpus.pin"), FieldName("rng")
 
 Event = Callable[[Story], None]
 
@@ -146,6 +146,8 @@ _OPTIONS = st.sampled_from(
         {},
         {"mentioned": (RNG,), "options": Options(rng=True)},
         {"mentioned": (RNG,), "options": Options()},
+        {"mentioned": (PIN, RNG), "options": Options(pin=(Pin(vcpu=0, cpus="1"),), rng=True)},
+        {"mentioned": (PIN,), "options": Options(pin=(Pin(vcpu=0, cpus="0-9"),))},
     )
 )
 _SNAPSHOTS: st.SearchStrategy[dict[str, object]] = st.sampled_from(
@@ -372,7 +374,9 @@ def given_options(story: Story, found: ObservedGuest) -> None:
     """Somebody gives it a device that its manifest may mention or not, or takes it away."""
     if found.stored is None:
         return
-    stored = replace(found.stored, options=Options(rng=not found.stored.options.rng))
+    options = found.stored.options
+    pin = () if options.pin else (Pin(vcpu=1, cpus="2"),)
+    stored = replace(found.stored, options=Options(rng=not options.rng, pin=pin, weight=300))
     story.stage(found.name, stored=stored, stored_digest=digest_of(stored))
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema
 
 from reconciler.manifests.fields import (
+    CPU_MODEL,
+    CPU_SET,
+    WHOLE_NUMBER,
     Closed,
     CommandLine,
     Duration,
@@ -29,6 +32,32 @@ from reconciler.manifests.kinds.starting import StartAfter
 Count = Annotated[int, Field(ge=1, le=512)]
 
 
+def _mode(value: str) -> str:
+    if value == "pool":
+        raise refuse("pool is not built yet", "write host-model, or name a model")
+    return value
+
+
+def _text_of_number(value: object) -> object:
+    """What looks like a number in YAML and is none: a version, a set of one processor."""
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+CpuMode = Annotated[str, Field(pattern=CPU_MODEL, max_length=63), AfterValidator(_mode)]
+VcpuNumber = Annotated[str, Field(pattern=WHOLE_NUMBER, max_length=15)]
+CpuSet = Annotated[
+    str, Field(pattern=CPU_SET, max_length=255), BeforeValidator(_text_of_number, str | int)
+]
+
+
+class TopologySpec(Closed):
+    """How the virtual CPUs look to the guest."""
+
+    sockets: Count = Field(1, description="Sockets.")
+    cores: Count = Field(1, description="Cores of a socket.")
+    threads: Count = Field(1, description="Threads of a core.")
+
+
 class CpusSpec(Closed):
     """Virtual CPUs."""
 
@@ -38,18 +67,59 @@ class CpusSpec(Closed):
         description="How many it can have without a restart; `count` when absent.",
         examples=[8],
     )
-    pin: Annotated[dict[str, str] | None, NotBuilt()] = Field(
-        None, description="Processors of the host by virtual CPU, as in `{0: 2-3}`."
+    pin: dict[VcpuNumber, CpuSet] | None = Field(
+        None,
+        description="The processors of the host on which a virtual CPU may run; others may on any.",
+        examples=[{"0": "2-3"}],
     )
-    weight: Annotated[int | None, NotBuilt()] = Field(
-        None, description="The share of processor time; 256 is Xen's ordinary one."
+    weight: int | None = Field(
+        None,
+        ge=2,
+        le=65535,
+        description=(
+            "The share of processor time beside the host's other guests. 256 is Xen's ordinary"
+            " one; on KVM it is the control group's, whose ordinary one is 1024, or 100."
+        ),
+        examples=[512],
     )
-    cap: Annotated[int | None, NotBuilt()] = Field(
-        None, description="The most processor time, in percent of one processor; 0 is no limit."
+    cap: int | None = Field(
+        None,
+        ge=0,
+        le=51200,
+        description=(
+            "The most processor time of the whole guest, in percent of one processor; 0 is no"
+            " limit."
+        ),
+        examples=[150],
     )
-    mode: Annotated[str | None, NotBuilt()] = Field(
-        None, description="Which processor the guest sees; `pool`: the pool's baseline."
+    mode: CpuMode | None = Field(
+        None,
+        description=(
+            "The processor that the guest sees: `host-model`, `host-passthrough`, or a model's"
+            " name. `pool`, the pool's baseline, is not built yet."
+        ),
+        examples=["host-model"],
     )
+    topology: TopologySpec | None = Field(
+        None,
+        description="How the virtual CPUs look to the guest; together they are `max`.",
+        examples=[{"cores": 4}],
+    )
+
+
+def _huge_pages(value: object) -> object:
+    if not isinstance(value, bool) and value not in _PAGE_SIZES:
+        sizes = " or ".join(_PAGE_SIZES)
+        raise refuse(f'"{str(value)[:60]}" is no size of large pages', f"write true, {sizes}")
+    return value
+
+
+_PAGE_SIZES = ("2MiB", "1GiB")
+LargePages = Annotated[
+    bool | str,
+    PlainValidator(_huge_pages),
+    WithJsonSchema({"enum": [True, False, *_PAGE_SIZES]}),
+]
 
 
 class MemorySpec(Closed):
@@ -60,6 +130,15 @@ class MemorySpec(Closed):
         None,
         description="How much it can have without a restart; `size` when absent.",
         examples=["4GiB"],
+    )
+    huge_pages: LargePages | None = Field(
+        None,
+        alias="hugePages",
+        description=(
+            "Whether it lies in large pages that the host has set aside (KVM), or of which size:"
+            " `2MiB` or `1GiB`."
+        ),
+        examples=[True, "1GiB"],
     )
 
 
@@ -167,9 +246,42 @@ class MigrationSpec(Closed):
 
 
 class GraphicsSpec(Closed):
-    """A screen."""
+    """A screen, seen from the host itself alone."""
 
-    type: str | None = Field(None, description="`vnc`, on the host's loopback.")
+    type: Literal["vnc", "none"] = Field(
+        description="`vnc` on the host's loopback; a password that somebody set there is kept.",
+        examples=["vnc"],
+    )
+
+
+class WatchdogSpec(Closed):
+    """A device that acts when the guest's own system hangs."""
+
+    model: Literal["i6300esb", "ib700", "none"] = Field(
+        "i6300esb", description="What the guest takes it for."
+    )
+    action: Literal["reset", "shutdown", "poweroff", "pause", "none", "dump", "inject-nmi"] = Field(
+        "reset", description="What happens to a guest that hangs."
+    )
+
+
+def _tpm_version(value: object) -> str:
+    text = str(value)
+    if text not in _TPM_VERSIONS or isinstance(value, bool):
+        raise refuse(f'"{text[:60]}" is none of {", ".join(_TPM_VERSIONS)}')
+    return text
+
+
+_TPM_VERSIONS = ("2.0", "none")
+TpmVersion = Annotated[
+    str, PlainValidator(_tpm_version), WithJsonSchema({"enum": [2.0, *_TPM_VERSIONS]})
+]
+
+
+class TpmSpec(Closed):
+    """A trusted platform module, emulated by the host; what it has sealed stays there."""
+
+    version: TpmVersion = Field(description="The standard that it follows.", examples=["2.0"])
 
 
 class GuestDefaults(Closed):
@@ -263,8 +375,12 @@ class GuestDefaults(Closed):
         description="Whether the guest is given random numbers of the host (KVM).",
         examples=[True],
     )
-    graphics: Annotated[GraphicsSpec | None, NotBuilt("use the text console")] = Field(
-        None, description="A screen; none when absent."
+    graphics: GraphicsSpec | None = Field(None, description="A screen.")
+    watchdog: WatchdogSpec | None = Field(
+        None, description="A device that acts when the guest's own system hangs (KVM)."
+    )
+    tpm: TpmSpec | None = Field(
+        None, description="A trusted platform module, emulated by the host (KVM)."
     )
     xml: Annotated[str | None, NotBuilt()] = Field(
         None, description="Elements of domain XML that no field models."

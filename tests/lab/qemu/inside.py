@@ -54,6 +54,9 @@ FROM_ETC = [
     "nsswitch.conf",
     "protocols",
     "services",
+    "swtpm-localca.conf",
+    "swtpm-localca.options",
+    "swtpm_setup.conf",
     "xml",
 ]
 # The host's own people: libvirt looks for its own even where everything runs as root.
@@ -138,6 +141,8 @@ def _build_root(orders: Orders) -> None:
     (root / "var/run").symlink_to("/run")
     (root / "var/lock").symlink_to("/run/lock")
     (root / "run/lock").mkdir()
+    # Where swtpm keeps the authority that vouches for the modules that it makes.
+    (root / "var/lib/swtpm-localca").mkdir(parents=True)
     for directory, place in PRIVATE.items():
         _bind(own / directory, root / place.removeprefix("/"))
     _bind(own / "boot", root / "boot")

@@ -17,7 +17,7 @@ def test_every_denial_has_a_reason_and_no_reason_is_without_a_denial(driver: Dri
     denied = {name for name, able in asdict(row.capabilities).items() if able is False}
     assert denied == row.because.keys()
     assert all(row.because.values())
-    assert all(row.capabilities.without.values())
+    assert all(denial.why for denial in row.capabilities.without.values())
 
 
 def test_what_no_guest_can_have_is_called_as_in_the_manifest() -> None:

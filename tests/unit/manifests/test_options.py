@@ -5,7 +5,18 @@ from __future__ import annotations
 import pytest
 
 from reconciler.manifests.kinds.guest import GuestSpec
-from reconciler.model.options import FIELDS, NO_OPTIONS, Options
+from reconciler.model.options import (
+    FIELDS,
+    NO_OPTIONS,
+    Graphics,
+    HugePages,
+    Options,
+    Pin,
+    Topology,
+    Tpm,
+    Watchdog,
+    WatchdogAction,
+)
 from tests.unit.manifests.world import PLAIN, guest, guest_of
 
 
@@ -23,6 +34,58 @@ def test_what_is_written_is_mentioned_also_at_its_default(said: str, options: Op
     found = guest_of(f"{PLAIN}{said}")
     assert found.options == options
     assert found.mentioned == ("rng",)
+
+
+@pytest.mark.parametrize(
+    ("said", "field", "options"),
+    [
+        ("cpus: {count: 1, mode: host-model}", "cpus.mode", Options(cpu="host-model")),
+        ("cpus: {count: 1, mode: EPYC-v2}", "cpus.mode", Options(cpu="EPYC-v2")),
+        (
+            "cpus: {count: 2, max: 4, topology: {sockets: 2, cores: 2}}",
+            "cpus.topology",
+            Options(topology=Topology(sockets=2, cores=2)),
+        ),
+        (
+            'cpus: {count: 2, pin: {1: 5, 0: "3,2,7-8"}}',
+            "cpus.pin",
+            Options(pin=(Pin(vcpu=0, cpus="2-3,7-8"), Pin(vcpu=1, cpus="5"))),
+        ),
+        ("cpus: {count: 1, weight: 512}", "cpus.weight", Options(weight=512)),
+        ("cpus: {count: 1, cap: 50}", "cpus.cap", Options(cap=50)),
+        ("cpus: {count: 1, cap: 0}", "cpus.cap", NO_OPTIONS),
+        (
+            "memory: {size: 1GiB, hugePages: true}",
+            "memory.hugePages",
+            Options(huge_pages=HugePages()),
+        ),
+        ("memory: {size: 1GiB, hugePages: false}", "memory.hugePages", NO_OPTIONS),
+        (
+            "memory: {size: 1GiB, hugePages: 1GiB}",
+            "memory.hugePages",
+            Options(huge_pages=HugePages(size_kib=1 << 20)),
+        ),
+        ("graphics: {type: vnc}", "graphics", Options(graphics=Graphics())),
+        ("graphics: {type: none}", "graphics", NO_OPTIONS),
+        ("watchdog: {}", "watchdog", Options(watchdog=Watchdog())),
+        (
+            "watchdog: {model: ib700, action: inject-nmi}",
+            "watchdog",
+            Options(watchdog=Watchdog(model="ib700", action=WatchdogAction.INJECT_NMI)),
+        ),
+        ("watchdog: {model: none}", "watchdog", NO_OPTIONS),
+        ('tpm: {version: "2.0"}', "tpm", Options(tpm=Tpm())),
+        ("tpm: {version: 2.0}", "tpm", Options(tpm=Tpm())),
+        ("tpm: {version: none}", "tpm", NO_OPTIONS),
+    ],
+)
+def test_each_option_is_built_as_it_is_written(said: str, field: str, options: Options) -> None:
+    lines = [
+        line for line in PLAIN.splitlines() if line.split(":")[0] != said.split(":", maxsplit=1)[0]
+    ]
+    found = guest_of("\n".join([*lines, said]))
+    assert found.options == options
+    assert found.mentioned == (field,)
 
 
 def test_what_a_class_says_its_guests_mention() -> None:
