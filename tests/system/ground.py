@@ -53,17 +53,20 @@ class Ground:
     state: Path
     doors: list[Host] = field(default_factory=list)
 
-    @contextmanager
-    def controller(self) -> Iterator[Opened]:
-        """A new controller on the same repository, host and state directory."""
-        settings = Settings(
+    def settings(self) -> Settings:
+        """The settings of this ground's controllers."""
+        return Settings(
             repository=str(self.repository.folder),
             state_dir=self.state,
             patience_s=30,
             kernel_prefixes=("/boot",),
         )
+
+    @contextmanager
+    def controller(self) -> Iterator[Opened]:
+        """A new controller on the same repository, host and state directory."""
         self.doors.clear()
-        with open_controller(settings, writing=True, host_for=self._counted) as opened:
+        with open_controller(self.settings(), writing=True, host_for=self._counted) as opened:
             yield opened
 
     @property

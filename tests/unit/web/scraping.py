@@ -4,18 +4,33 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from reconciler.model.names import GuestName, HostName
+from reconciler.model.observed import RunState
+from reconciler.model.statistics import (
+    BlockStatistics,
+    GuestStatistics,
+    HostStatistics,
+    InterfaceStatistics,
+    MemoryStatistics,
+    VcpuStatistics,
+)
+from reconciler.recording.metrics.domains import of_host
 from reconciler.web.serving import Showing, shown
+from tests.unit.controller.stage import guest_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from reconciler.bootstrap import Opened
     from reconciler.controller.results import PassResult
+    from reconciler.model.observed import ObservedHost
     from tests.unit.controller.stage import Stage
 
 
@@ -105,3 +120,57 @@ def serving(stage: Stage) -> Iterator[Served]:
     settings = stage.settings().model_copy(update={"listen": "127.0.0.1:0"})
     with stage.open() as opened, shown(opened, settings) as showing:
         yield Served(opened=opened, showing=showing)
+
+
+def _copied_guest(host: ObservedHost) -> ObservedHost:
+    """A guest of ours copied by hand, mark and all."""
+    [ours, *_] = host.guests.values()
+    copy = replace(ours, name=GuestName("copy"), uuid=UUID(int=77), state=RunState.SHUT_OFF)
+    return replace(host, guests={**host.guests, copy.uuid: copy})
+
+
+def story(stage: Stage, served: Served) -> list[Scrape]:
+    """Guests are made, copied, held back and under way; a scrape of each moment."""
+    stage.commit("Two guests", guests_web=guest_yaml("web"), guests_dns=guest_yaml("dns"))
+    served.settle()
+    [home] = stage.where("web")
+    stage.hosts[home].memory.stage(_copied_guest)
+    served.once()
+    moments = [served.scrape()]
+    stage.commit("Both go", guests_web=None, guests_dns=None)
+    served.once()
+    moments.append(served.scrape())
+    stage.commit("They stay", guests_web=guest_yaml("web"))
+    served.settle()
+    stage.commit("And grow", guests_web=guest_yaml("web", memory="1GiB"))
+    for host in stage.hosts.values():
+        host.operating.clear()
+    served.once()
+    moments.append(served.scrape())
+    for host in stage.hosts.values():
+        host.operating.set()
+    return moments
+
+
+def everything_of_a_host() -> str:
+    """The page of a host of whose one guest everything is counted that can be."""
+    now = datetime.now(UTC)
+    guest = GuestStatistics(
+        name=GuestName("web"),
+        uuid=UUID(int=7),
+        at=now,
+        state=RunState.RUNNING,
+        cpu_ns=1,
+        vcpu_count=1,
+        memory=MemoryStatistics(**_all(MemoryStatistics)),
+        vcpus=(VcpuStatistics(number=0, time_ns=1, wait_ns=1, delay_ns=1),),
+        blocks=(BlockStatistics(target="vda", **_all(BlockStatistics)),),
+        interfaces=(InterfaceStatistics(target="net0", **_all(InterfaceStatistics)),),
+    )
+    host = HostStatistics(host=HostName("a"), answered=now, why=None, guests=(guest,))
+    return "".join(of_host(host, now))
+
+
+def _all(kind: type[MemoryStatistics | BlockStatistics | InterfaceStatistics]) -> dict[str, int]:
+    """Every figure that there is of a kind."""
+    return {field.name: 1 for field in fields(kind) if field.name != "target"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
 from typing import TYPE_CHECKING
 
 import libvirt
@@ -12,19 +11,9 @@ import pytest
 from reconciler.cli.reference import pages
 from reconciler.hypervisor.eventloop import run_event_loop
 from reconciler.hypervisor.statistics import LibvirtStatistics
-from reconciler.model.names import GuestName, HostName
-from reconciler.model.observed import RunState
-from reconciler.model.statistics import (
-    BlockStatistics,
-    GuestStatistics,
-    HostStatistics,
-    InterfaceStatistics,
-    MemoryStatistics,
-    VcpuStatistics,
-)
-from reconciler.recording.metrics.domains import OF_HOSTS, of_host
+from reconciler.recording.metrics.domains import OF_HOSTS
 from tests.unit.controller.stage import Stage, host_yaml
-from tests.unit.web.scraping import read, serving
+from tests.unit.web.scraping import everything_of_a_host, read, serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -137,30 +126,11 @@ def test_only_hosts_of_the_commit_in_force_can_be_asked_for(stage: Stage) -> Non
         assert [one["labels"]["instance"] for one in json.loads(served.get("/sd")[1])] == ["b"]
 
 
-def test_every_metric_of_a_host_is_documented_and_given(stage: Stage) -> None:
+def test_every_metric_of_a_host_is_documented_and_given() -> None:
     """A guest of which everything is counted; a real one has what its hypervisor counts."""
-    now = stage.hosts["a"].observe().answered_at
-    guest = GuestStatistics(
-        name=GuestName("web"),
-        uuid=stage.hosts["a"].observe().uuid,
-        at=now,
-        state=RunState.RUNNING,
-        cpu_ns=1,
-        vcpu_count=1,
-        memory=MemoryStatistics(**_all(MemoryStatistics)),
-        vcpus=(VcpuStatistics(number=0, time_ns=1, wait_ns=1, delay_ns=1),),
-        blocks=(BlockStatistics(target="vda", **_all(BlockStatistics)),),
-        interfaces=(InterfaceStatistics(target="net0", **_all(InterfaceStatistics)),),
-    )
-    host = HostStatistics(host=HostName("a"), answered=now, why=None, guests=(guest,))
-    scrape = read("".join(of_host(host, now)))
+    scrape = read(everything_of_a_host())
     assert scrape.families == {family.name for family in OF_HOSTS}
     assert len(scrape.families) == len(OF_HOSTS)
     for family in OF_HOSTS:
         assert pages()["metrics.md"].count(f"| `{family.name}` |") == 1
         assert family.means.endswith(".")
-
-
-def _all(kind: type[MemoryStatistics | BlockStatistics | InterfaceStatistics]) -> dict[str, int]:
-    """Every figure that there is of a kind."""
-    return {field.name: 1 for field in fields(kind) if field.name != "target"}

@@ -7,23 +7,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
-from uuid import UUID
 
 import pytest
 
 from reconciler.cli.reference import pages
-from reconciler.model.names import GuestName
-from reconciler.model.observed import RunState
 from reconciler.recording.metrics import families
 from reconciler.recording.metrics.text import Family, Kind, render
 from tests.unit.controller.stage import AROUND_YAML, Stage, guest_yaml, host_yaml
-from tests.unit.web.scraping import Scrape, serving
+from tests.unit.web.scraping import Scrape, serving, story
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from reconciler.model.observed import ObservedHost
-    from tests.unit.web.scraping import Served
 
 CATALOGUE = families.OF_PASSES + families.OF_INSTRUMENTS
 
@@ -40,40 +35,10 @@ def _given(scrape: Scrape) -> set[str]:
     return {name for name in scrape.families if not name.startswith("process_")}
 
 
-def _copied_guest(host: ObservedHost) -> ObservedHost:
-    """A guest of ours copied by hand, mark and all."""
-    [ours, *_] = host.guests.values()
-    copy = replace(ours, name=GuestName("copy"), uuid=UUID(int=77), state=RunState.SHUT_OFF)
-    return replace(host, guests={**host.guests, copy.uuid: copy})
-
-
-def _story(stage: Stage, served: Served) -> list[Scrape]:
-    """Guests are made, copied, held back and under way; a scrape of each moment."""
-    stage.commit("Two guests", guests_web=guest_yaml("web"), guests_dns=guest_yaml("dns"))
-    served.settle()
-    [home] = stage.where("web")
-    stage.hosts[home].memory.stage(_copied_guest)
-    served.once()
-    moments = [served.scrape()]
-    stage.commit("Both go", guests_web=None, guests_dns=None)
-    served.once()
-    moments.append(served.scrape())
-    stage.commit("They stay", guests_web=guest_yaml("web"))
-    served.settle()
-    stage.commit("And grow", guests_web=guest_yaml("web", memory="1GiB"))
-    for host in stage.hosts.values():
-        host.operating.clear()
-    served.once()
-    moments.append(served.scrape())
-    for host in stage.hosts.values():
-        host.operating.set()
-    return moments
-
-
 def test_every_metric_of_the_catalogue_is_given_and_no_other(stage: Stage) -> None:
     """Over a story that has everything in it: what is documented and never given would be a lie."""
     with serving(stage) as served:
-        moments = _story(stage, served)
+        moments = story(stage, served)
     given = set().union(*(_given(moment) for moment in moments))
     assert given == {family.name for family in CATALOGUE}
     kinds = {family.name: family.kind for family in CATALOGUE}
