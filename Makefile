@@ -59,6 +59,11 @@ docs: setup ## Write the generated pages of docs/reference/
 bench: setup ## Measure speed, each as a ratio to its floor
 	$(PYTHON) -m bench
 
+.PHONY: soak
+soak: setup ## Keep a controller in a storm for an hour (MINUTES=10 SEED=n) and see what it leaks
+	$(PYTHON) -m tests.lab.guest build
+	$(PYTHON) -m tests.soak --minutes $(or $(MINUTES),60) $(if $(SEED),--seed $(SEED))
+
 .PHONY: mutants
 mutants: setup ## Plant bugs in planner and effects, one by one: each must be caught
 	$(PYTHON) -m tests.mutants

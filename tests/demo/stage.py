@@ -182,6 +182,12 @@ class Stage:
                 env=_ENVIRONMENT,
             )
 
+    @property
+    def controller_pid(self) -> int:
+        """The number of the controller's process, which must have been started."""
+        assert self._controller is not None
+        return self._controller.pid
+
     def stop_controller(self) -> None:
         """Ask the controller to stop, and wait for it."""
         if self._controller is not None:
