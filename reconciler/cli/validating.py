@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reconciler.controller.included import read_included
 from reconciler.errors import RefusedError
 from reconciler.manifests.parse import parse_file
 from reconciler.manifests.resolve import Resolved, is_manifest, resolve
@@ -46,8 +47,10 @@ def _read(source: Source, info: CommitInfo) -> Resolved:
     tree = source.tree(info.sha)
     wanted = {path: blob for path, blob in tree.files.items() if is_manifest(path)}
     contents = source.read(wanted.values())
+    parsed = {path: parse_file(contents[blob]) for path, blob in wanted.items()}
     return resolve(
-        {path: parse_file(contents[blob]) for path, blob in wanted.items()},
+        parsed,
+        included=read_included(source, tree, parsed, {}),
         commit=Commit(
             sha=info.sha,
             author=info.author_name,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from reconciler.controller.included import read_included
 from reconciler.errors import DomopsError
 from reconciler.manifests.parse import ParsedFile, parse_file
 from reconciler.manifests.resolve import REPOSITORY_FILE, Resolved, is_manifest, resolve
@@ -77,6 +78,7 @@ class Worlds:
         self._fetched: datetime | None = None
         self._fetch_trouble: str | None = None
         self._parsed: dict[Blob, ParsedFile] = {}
+        self._included: dict[Blob, bytes | None] = {}
         self._world: DesiredWorld | None = None
         self._resolved: Resolved | None = None
         self._judged: Sha | None = None
@@ -152,8 +154,12 @@ class Worlds:
             committed_at=info.committed_at,
             subject=info.subject,
         )
+        parsed = self._parse(tree)
+        included = read_included(self._source, tree, parsed, self._included)
+        self._included = {tree.files[path]: content for path, content in included.items()}
         return resolve(
-            self._parse(tree),
+            parsed,
+            included=included,
             commit=commit,
             refused={path: oddity.value for path, oddity in tree.oddities.items()},
             kernel_prefixes=self._kernel_prefixes,

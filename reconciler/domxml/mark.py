@@ -32,6 +32,7 @@ from reconciler.model.mark import (
     MarkedDisk,
     MarkedNic,
     MarkedOperation,
+    MarkedSeed,
     MarkedSnapshot,
     OperationKind,
     Phase,
@@ -55,7 +56,7 @@ from reconciler.model.names import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from enum import StrEnum
 
     from lxml.etree import _Element as Element
@@ -167,11 +168,6 @@ def _namespace(element: Element) -> str:
 
 def _render(mark: Mark, *, namespace: str | None) -> Element:
     top = "" if namespace is None else f"{{{namespace}}}"
-
-    def add(tag: str, attributes: Mapping[str, str | None]) -> None:
-        said = {name: value for name, value in attributes.items() if value is not None}
-        root.append(root.makeelement(f"{top}{tag}", said))
-
     root = _root(f"{top}{_ROOT}", namespace)
     root.attrib.update(
         {
@@ -186,50 +182,78 @@ def _render(mark: Mark, *, namespace: str | None) -> Element:
             "protected": _yes_or_no(mark.protected),
         }
     )
-    add("shutdown", {"timeout": str(mark.shutdown.timeout_s), "then": mark.shutdown.then})
+    for tag, attributes in _children(mark):
+        said = {name: value for name, value in attributes.items() if value is not None}
+        root.append(root.makeelement(f"{top}{tag}", said))
+    return root
+
+
+def _children(mark: Mark) -> Iterator[tuple[str, Mapping[str, str | None]]]:
+    """The elements inside the mark, each by its tag and what it says."""
+    yield "shutdown", {"timeout": str(mark.shutdown.timeout_s), "then": mark.shutdown.then}
     for disk in mark.disks:
-        add(
-            "disk",
-            {
-                "name": disk.name,
-                "target": disk.target,
-                "pool": disk.pool,
-                "volume": disk.volume,
-                "ours": _yes_or_no(disk.ours),
-                "filled": _yes_or_no(disk.filled),
-                "image": disk.image,
-                "detached": None if disk.detached is None else _instant(disk.detached),
-            },
-        )
+        yield "disk", _disk(disk)
     for nic in mark.nics:
-        add("nic", {"name": nic.name, "mac": nic.mac})
+        yield "nic", {"name": nic.name, "mac": nic.mac}
     for field in mark.fields:
-        add("field", {"name": field})
+        yield "field", {"name": field}
     for snapshot in mark.snapshots:
-        add(
-            "snapshot",
-            {
-                "name": snapshot.name,
-                "taken": _instant(snapshot.taken),
-                "consistency": snapshot.consistency,
-                "removed": None if snapshot.removed is None else _instant(snapshot.removed),
-            },
-        )
+        yield "snapshot", _snapshot(snapshot)
+    if mark.cloud_init is not None:
+        yield "cloud-init", {"digest": mark.cloud_init}
+    if mark.seed is not None:
+        yield "seed", _seed(mark.seed)
     if mark.trash is not None:
-        trash = {
-            "since": _instant(mark.trash.since),
-            "until": _instant(mark.trash.until),
-            "commit": mark.trash.commit,
-            "approval": mark.trash.approval,
-        }
-        add("trash", trash)
+        yield "trash", _trash(mark.trash)
     if mark.operation is not None:
         operation = mark.operation
         since = _instant(operation.since)
-        add("operation", {"kind": operation.kind, "id": operation.id, "since": since})
+        yield "operation", {"kind": operation.kind, "id": operation.id, "since": since}
     for token in mark.tokens:
-        add("token", {"value": token})
-    return root
+        yield "token", {"value": token}
+
+
+def _snapshot(snapshot: MarkedSnapshot) -> dict[str, str | None]:
+    return {
+        "name": snapshot.name,
+        "taken": _instant(snapshot.taken),
+        "consistency": snapshot.consistency,
+        "removed": None if snapshot.removed is None else _instant(snapshot.removed),
+    }
+
+
+def _seed(seed: MarkedSeed) -> dict[str, str | None]:
+    return {
+        "target": seed.target,
+        "pool": seed.pool,
+        "volume": seed.volume,
+        "digest": seed.digest,
+        "instance": seed.instance,
+        "filled": _yes_or_no(seed.filled),
+        "done": _yes_or_no(seed.done),
+    }
+
+
+def _disk(disk: MarkedDisk) -> dict[str, str | None]:
+    return {
+        "name": disk.name,
+        "target": disk.target,
+        "pool": disk.pool,
+        "volume": disk.volume,
+        "ours": _yes_or_no(disk.ours),
+        "filled": _yes_or_no(disk.filled),
+        "image": disk.image,
+        "detached": None if disk.detached is None else _instant(disk.detached),
+    }
+
+
+def _trash(trash: Trash) -> dict[str, str | None]:
+    return {
+        "since": _instant(trash.since),
+        "until": _instant(trash.until),
+        "commit": trash.commit,
+        "approval": trash.approval,
+    }
 
 
 def _root(tag: str, namespace: str | None) -> Element:
@@ -282,6 +306,8 @@ def _read(root: Element) -> Mark:
         trash=_read_trash(_one(by_name, "trash")),
         operation=_read_operation(_one(by_name, "operation")),
         tokens=tuple(_read_token(one) for one in by_name.pop("token", ())),
+        seed=_read_seed(_one(by_name, "seed")),
+        cloud_init=_read_cloud_init(_one(by_name, "cloud-init")),
     )
     said.end()
     if by_name:
@@ -344,6 +370,30 @@ def _read_snapshot(said: _Said) -> MarkedSnapshot:
     )
     said.end()
     return snapshot
+
+
+def _read_seed(said: _Said | None) -> MarkedSeed | None:
+    if said is None:
+        return None
+    seed = MarkedSeed(
+        target=Target(said.text("target")),
+        pool=LibvirtPool(said.text("pool")),
+        volume=VolumeName(said.text("volume")),
+        digest=Digest(said.text("digest")),
+        instance=said.text("instance"),
+        filled=said.flag("filled"),
+        done=said.flag("done"),
+    )
+    said.end()
+    return seed
+
+
+def _read_cloud_init(said: _Said | None) -> Digest | None:
+    if said is None:
+        return None
+    digest = Digest(said.text("digest"))
+    said.end()
+    return digest
 
 
 def _read_trash(said: _Said | None) -> Trash | None:

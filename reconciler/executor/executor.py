@@ -27,7 +27,7 @@ from reconciler.executor.running import Running, memory_held
 from reconciler.journal.records import Outcome
 from reconciler.model.observed import ObservedHost
 from reconciler.model.operation import Operation
-from reconciler.model.steps import CreateVolume, DiscardVolume
+from reconciler.model.steps import CreateSeed, CreateVolume, DiscardVolume, RemoveSeed
 from reconciler.planner.effects import reached
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ class Executor:
             now = self._clock()
             if not self._may_begin(step) or self._failures.keep_back(step, intent, now):
                 return False
-            if isinstance(step, CreateVolume | DiscardVolume):
+            if isinstance(step, CreateVolume | CreateSeed | DiscardVolume | RemoveSeed):
                 self._set_filled(step, filled=False)
             number = self._journal.begin(planned, now)
             self._begun.append(step)
@@ -223,7 +223,7 @@ class Executor:
         with self._changed:
             one.returned = self._clock()
             one.cut = cut
-            if cut is None and isinstance(one.planned.step, CreateVolume):
+            if cut is None and isinstance(one.planned.step, CreateVolume | CreateSeed):
                 self._set_filled(one.planned.step, filled=True)
             self._changed.notify_all()
 
@@ -363,7 +363,9 @@ class Executor:
                 return
             self._unwritten.pop(0)
 
-    def _set_filled(self, step: CreateVolume | DiscardVolume, *, filled: bool) -> None:
+    def _set_filled(
+        self, step: CreateVolume | CreateSeed | DiscardVolume | RemoveSeed, *, filled: bool
+    ) -> None:
         """Remember whether the volume is complete.
 
         That it is *not* must be on disk before the step begins. That it *is* may be lost: the
@@ -428,9 +430,11 @@ def _has_job(step: Step, world: ObservedWorld) -> bool:
 def _mark_says_filled(volume: Filled, world: ObservedWorld) -> bool:
     name, pool, volume_name = volume
     host = world.hosts.get(name)
-    return isinstance(host, ObservedHost) and any(
-        disk.filled and disk.pool == pool and disk.volume == volume_name
-        for guest in host.guests.values()
-        if guest.mark is not None
-        for disk in guest.mark.disks
+    if not isinstance(host, ObservedHost):
+        return False
+    marks = [guest.mark for guest in host.guests.values() if guest.mark is not None]
+    return any(
+        one.filled and (one.pool, one.volume) == (pool, volume_name)
+        for mark in marks
+        for one in (*mark.disks, *((mark.seed,) if mark.seed is not None else ()))
     )

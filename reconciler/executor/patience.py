@@ -35,8 +35,8 @@ def patience_for(step: Step) -> Patience:  # noqa: C901, PLR0911 - one row a kin
         case steps.CreateVolume():
             # A large image over a slow network takes hours; half a day is a fault.
             return Patience(call_s=6 * 3600)
-        case steps.DiscardVolume() | steps.GrowVolume():
-            # Removing or growing a large file walks its extents.
+        case steps.DiscardVolume() | steps.CreateSeed() | steps.RemoveSeed() | steps.GrowVolume():
+            # Removing or growing a large file walks its extents; a seed waits for a busy pool.
             return Patience(call_s=600)
         case steps.StartGuest():
             # An HVM guest under emulation took 53 s; block scripts of Xen may hang for 40 s each.

@@ -23,6 +23,7 @@ from reconciler.model.steps import (
     AttachNic,
     ChangeMedium,
     ChangeNic,
+    CreateSeed,
     CreateSnapshot,
     CreateVolume,
     DefineGuest,
@@ -32,6 +33,7 @@ from reconciler.model.steps import (
     DiscardVolume,
     GrowDisk,
     GrowVolume,
+    RemoveSeed,
     ResumeGuest,
     SetAutostart,
     SetMark,
@@ -54,7 +56,7 @@ if TYPE_CHECKING:
     from reconciler.model.mark import Mark
     from reconciler.model.names import HostName
     from reconciler.model.observed import Capabilities, ObservedGuest, ObservedPool
-    from reconciler.planner.effects import OnLive
+    from reconciler.planner.effects import OnLive, OnVolume
 
 _OURS_TO_RESUME = (StateReason.BUSY, StateReason.UNKNOWN)
 """Reasons of a pause that nobody meant to last, as at the door to libvirt."""
@@ -188,7 +190,7 @@ class InMemoryHost:
         match step:
             case DefineGuest():
                 self._refuse_define(step)
-            case CreateVolume() | DiscardVolume() | GrowVolume():
+            case CreateVolume() | DiscardVolume() | CreateSeed() | RemoveSeed() | GrowVolume():
                 self._refuse_volume(step)
             case StartGuest():
                 self._refuse_start(step)
@@ -335,14 +337,14 @@ class InMemoryHost:
                 raise StalledError(message)
         self._refuse_claim(step, guest.mark if guest is not None else None)
 
-    def _pool(self, step: CreateVolume | DiscardVolume | GrowVolume) -> ObservedPool:
+    def _pool(self, step: OnVolume) -> ObservedPool:
         pool = self._host.pools.get(step.pool)
         if pool is None or not pool.active:
             message = f"{self._host.name} has no active storage pool {step.pool}"
             raise StalledError(message)
         return pool
 
-    def _refuse_volume(self, step: CreateVolume | DiscardVolume | GrowVolume) -> None:
+    def _refuse_volume(self, step: OnVolume) -> None:
         pool = self._pool(step)
         match step:
             case CreateVolume():
@@ -354,6 +356,13 @@ class InMemoryHost:
                 if self._in_use(step):
                     message = f"volume {step.pool}/{step.volume} is in use"
                     raise StalledError(message)
+            case CreateSeed():
+                self._able("volume_upload", step)
+                if step.volume in pool.volumes:
+                    message = f"volume {step.pool}/{step.volume} exists already"
+                    raise StalledError(message)
+            case RemoveSeed():
+                self._refuse_removal(step, pool)
             case GrowVolume():
                 self._able("grow_stopped_volume", step)
                 if step.volume not in pool.volumes:
@@ -379,6 +388,16 @@ class InMemoryHost:
             message = f"image {step.image.volume} is larger than the disk"
             raise StalledError(message)
 
+    def _refuse_removal(self, step: RemoveSeed, pool: ObservedPool) -> None:
+        if step.volume not in pool.volumes:
+            return
+        mark = self._guest(step.uuid).mark
+        seed = mark.seed if mark is not None else None
+        theirs = seed is None or (seed.pool, seed.volume) != (step.pool, step.volume)
+        if seed is None or theirs or (seed.filled and not seed.done) or self._in_use(step):
+            message = f"{step.pool}/{step.volume} is no seed of {step.guest} that may go"
+            raise RefusedError(message)
+
     def _unfinished(self, step: DiscardVolume) -> bool:
         mark = self._guest(step.uuid).mark
         return mark is not None and any(
@@ -386,7 +405,7 @@ class InMemoryHost:
             for disk in mark.disks
         )
 
-    def _in_use(self, step: DiscardVolume) -> bool:
+    def _in_use(self, step: DiscardVolume | RemoveSeed) -> bool:
         return any(
             isinstance(disk.source, VolumeSource)
             and (disk.source.pool, disk.source.volume) == (step.pool, step.volume)

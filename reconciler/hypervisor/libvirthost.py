@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, assert_never
 import libvirt
 
 from reconciler.errors import RefusedError, StalledError
-from reconciler.hypervisor import definitions, devices, running, snapshotting, volumes
+from reconciler.hypervisor import definitions, devices, running, seeds, snapshotting, volumes
 from reconciler.hypervisor.capabilities import TABLE
 from reconciler.hypervisor.door import Door
 from reconciler.hypervisor.gate import Gate
@@ -27,6 +27,7 @@ from reconciler.model.steps import (
     AttachNic,
     ChangeMedium,
     ChangeNic,
+    CreateSeed,
     CreateSnapshot,
     CreateVolume,
     DefineGuest,
@@ -36,6 +37,7 @@ from reconciler.model.steps import (
     DiscardVolume,
     GrowDisk,
     GrowVolume,
+    RemoveSeed,
     ResumeGuest,
     SetAutostart,
     SetMark,
@@ -136,7 +138,8 @@ class LibvirtHost:
         if step.host != self._name:
             raise RefusedError(f"a step for {step.host} was brought to {self._name}")
         doing = _in_words(step)
-        link = self._filling if isinstance(step, CreateVolume) else self._operating
+        fills = isinstance(step, CreateVolume | CreateSeed)
+        link = self._filling if fills else self._operating
         with link.connection(doing) as connection:
             door = Door(
                 host=self._name,
@@ -175,7 +178,7 @@ def _in_words(step: Step) -> str:
     """What the step does, for the beginning of a sentence about what went wrong."""
     act = "".join(f" {char.lower()}" if char.isupper() else char for char in type(step).__name__)
     match step:
-        case CreateVolume() | DiscardVolume() | GrowVolume():
+        case CreateVolume() | DiscardVolume() | CreateSeed() | RemoveSeed() | GrowVolume():
             act = f"{act} {step.volume!r} in {step.pool!r}"
         case CreateSnapshot():
             act = f"{act} {step.name!r}"
@@ -196,6 +199,10 @@ def _carry_out(door: Door, step: Step) -> None:  # noqa: C901, PLR0912 - one lin
             volumes.create(door, step)
         case DiscardVolume():
             volumes.discard(door, step)
+        case CreateSeed():
+            seeds.create(door, step)
+        case RemoveSeed():
+            seeds.remove(door, step)
         case GrowVolume():
             volumes.grow(door, step)
         case GrowDisk():

@@ -33,14 +33,28 @@ class PoolText:
     available_bytes: int
 
 
-def render_volume(name: VolumeName, *, capacity_bytes: int, format: DiskFormat) -> str:  # noqa: A002 the model's word
-    """Text of a volume that does not exist yet; it takes no space before it is written to."""
+def render_volume(
+    name: VolumeName,
+    *,
+    capacity_bytes: int,
+    format: DiskFormat,  # noqa: A002 - the model's word
+    root_only: bool = False,
+) -> str:
+    """Text of a volume that does not exist yet; it takes no space before it is written to.
+
+    With ``root_only`` nobody else on the host may read it. The user that QEMU runs as can, while
+    the guest runs: libvirt hands a disk over to it and takes it back.
+    """
     volume = etree.Element("volume")
     etree.SubElement(volume, "name").text = name
     etree.SubElement(volume, "capacity", unit="bytes").text = str(capacity_bytes)
     etree.SubElement(volume, "allocation", unit="bytes").text = "0"
     target = etree.SubElement(volume, "target")
     etree.SubElement(target, "format", type=format.value)
+    if root_only:
+        permissions = etree.SubElement(target, "permissions")
+        for name_of, value in (("mode", "0600"), ("owner", "0"), ("group", "0")):
+            etree.SubElement(permissions, name_of).text = value
     return etree.tostring(volume, encoding="unicode")
 
 

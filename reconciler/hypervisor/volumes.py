@@ -106,7 +106,7 @@ def discard(door: Door, step: DiscardVolume) -> None:
     _require_unfinished(door, step)
     source = VolumeSource(pool=step.pool, volume=step.volume)
     path = volume.path()
-    for user in _users(door, source, path):
+    for user in users_of(door, source, path):
         raise RefusedError(f"{door.doing}: {user} uses it")
     door.write(volume.delete, 0)
 
@@ -125,13 +125,14 @@ def _require_unfinished(door: Door, step: DiscardVolume) -> None:
         )
 
 
-def _users(door: Door, source: VolumeSource, path: str) -> Iterator[str]:
+def users_of(door: Door, source: VolumeSource, path: str) -> Iterator[str]:
     """Who on this host refers to the volume, as a disk, in a mark, or as what it builds on."""
     for domain in door.connection.listAllDomains():
-        texts = [domain.XMLDesc(STORED_TEXT)]
+        stored = domain.XMLDesc(STORED_TEXT)
+        texts = [stored]
         if domain.isActive():
             texts.append(domain.XMLDesc())
-        if any(_names(text, source, path) for text in texts):
+        if any(_names(text, source, path) for text in texts) or _claims(stored, source):
             yield f"the guest {domain.name()!r}"
     active = libvirt.VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE
     for pool in door.connection.listAllStoragePools(active):
@@ -141,7 +142,7 @@ def _users(door: Door, source: VolumeSource, path: str) -> Iterator[str]:
 
 
 def _names(text: str, source: VolumeSource, path: str) -> bool:
-    """Whether a domain's text names the volume, in a device or as finished in a mark."""
+    """Whether a domain's text names the volume, outside its metadata."""
     root = parse(text, "domain")
     for part in root:
         if part.tag == "metadata":
@@ -151,13 +152,24 @@ def _names(text: str, source: VolumeSource, path: str) -> bool:
                 return True
             if (element.get("pool"), element.get("volume")) == (source.pool, source.volume):
                 return True
+    return False
+
+
+def _claims(stored: str, source: VolumeSource) -> bool:
+    """Whether a domain's mark says that the volume is finished and needed.
+
+    Only the stored text is asked: the mark of a running one is as old as its last start.
+    """
     try:
-        mark = read(text, volumes=None).definition.mark
+        mark = read(stored, volumes=None).definition.mark
     except StalledError:
         return False  # no domain of a kind that we could have marked
-    return mark is not None and any(
-        disk.filled and (disk.pool, disk.volume) == (source.pool, source.volume)
-        for disk in mark.disks
+    if mark is None:
+        return False
+    seeds = () if mark.seed is None or mark.seed.done else (mark.seed,)
+    return any(
+        one.filled and (one.pool, one.volume) == (source.pool, source.volume)
+        for one in (*mark.disks, *seeds)
     )
 
 

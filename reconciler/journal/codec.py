@@ -1,7 +1,8 @@
 """Write the nouns as JSON and read them back, so that an intent survives the process that had it.
 
-Every dataclass and enum of the model is written with its name; reading knows exactly the classes of
-the model and builds no other, so a journal that somebody wrote by hand can name nothing foreign.
+Every dataclass and enum of the model is written with its name, but for the fields that are hidden;
+reading knows exactly the classes of the model and builds no other, so a journal that somebody wrote
+by hand can name nothing foreign.
 What a newer or older domops wrote and this one cannot read is an ``UnreadableError``, not a guess.
 """
 
@@ -14,12 +15,22 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from reconciler.model import definition, desired, mark, observed, options, plan, steps
+from reconciler.model import definition, desired, mark, observed, options, plan, seed, steps
+from reconciler.model.seed import HIDDEN
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-_MODULES: tuple[ModuleType, ...] = (definition, desired, mark, observed, options, plan, steps)
+_MODULES: tuple[ModuleType, ...] = (
+    definition,
+    desired,
+    mark,
+    observed,
+    options,
+    plan,
+    seed,
+    steps,
+)
 
 
 class UnreadableError(ValueError):
@@ -77,7 +88,9 @@ def _plain(noun: object) -> object:  # noqa: PLR0911 - one row a kind of value
             return {"map": [[_plain(key), _plain(value)] for key, value in noun.items()]}
         case _ if dataclasses.is_dataclass(noun) and not isinstance(noun, type):
             fields = {
-                field.name: _plain(getattr(noun, field.name)) for field in dataclasses.fields(noun)
+                field.name: _plain(getattr(noun, field.name))
+                for field in dataclasses.fields(noun)
+                if not field.metadata.get(HIDDEN)
             }
             return {"noun": type(noun).__name__, "fields": fields}
         case _:

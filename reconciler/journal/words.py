@@ -33,6 +33,10 @@ def step_in_words(step: steps.Step) -> str:  # noqa: C901, PLR0911, PLR0912 - on
             return f"create volume {what}"
         case steps.DiscardVolume():
             return f"discard half-made volume {step.pool}/{step.volume}"
+        case steps.CreateSeed():
+            return f"write seed {step.pool}/{step.volume} with {step.data}"
+        case steps.RemoveSeed():
+            return f"remove seed {step.pool}/{step.volume}"
         case steps.GrowVolume():
             return f"grow volume {step.pool}/{step.volume} to {size(step.capacity_bytes)}"
         case steps.GrowDisk():

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from reconciler.manifests.construct import Key, Value
+    from reconciler.manifests.included import Included
     from reconciler.manifests.kinds.devices import DiskSpec, NicSpec
     from reconciler.manifests.kinds.guest import GuestSpec
     from reconciler.manifests.surroundings import Surroundings
@@ -36,7 +37,7 @@ class Draft:
 
     ``spec`` is merged with the class, ``own`` is what the guest itself says. ``whole`` is false for
     a guest whose class is not to be found: that was told already, and what the class might have
-    filled in is not missed here.
+    filled in is not missed here. ``included`` are the files of the repository that manifests name.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Draft:
     own: Mapping[str, Value]
     around: Surroundings
     whole: bool
+    included: Included
     complaints: list[Complaint] = field(default_factory=list)
     warnings: list[GuestWarning] = field(default_factory=list)
     """What is allowed and costs something, in the order in which it was found."""

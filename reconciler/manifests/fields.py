@@ -90,6 +90,8 @@ VOLUME: Final = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$"
 LIBVIRT_NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 TARGET: Final = r"^(xvd|vd|sd|hd)[a-z]{1,2}([1-9][0-9]?)?$"
 HOST_PATH: Final = r"^(/[A-Za-z0-9_+@-][A-Za-z0-9._+@-]*)+$"
+REPOSITORY_PATH: Final = r"^[A-Za-z0-9_+@-][A-Za-z0-9._+@-]*(/[A-Za-z0-9_+@-][A-Za-z0-9._+@-]*)*$"
+ONE_TIME_WORD: Final = r"^[A-Za-z0-9]+([._-]+[A-Za-z0-9]+)*$"
 LABEL_KEY: Final = r"^[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9])?$"
 ONE_LINE: Final = r"^[^\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069\ufeff\ufffe\uffff]*$"
 MODEL: Final = r"^[a-z0-9][a-z0-9_-]*$"
@@ -111,6 +113,11 @@ SENTENCES: Final = {
         "is no path that domops takes: absolute, of letters, digits and . _ + @ -, and no part"
         " begins with a dot"
     ),
+    REPOSITORY_PATH: (
+        "is no path in the repository: from the folder of domops.yaml, of letters, digits and"
+        " . _ + @ -, and no part begins with a dot"
+    ),
+    ONE_TIME_WORD: "is no token: letters and digits, with . _ - between them, as in a date",
     LABEL_KEY: "is no label key: letters, digits and . _ / - only, a letter or digit at both ends",
     ONE_LINE: "holds a line break, a control character or an invisible one",
     MODEL: "is no model name: lower-case letters, digits, _ and - only",
@@ -128,6 +135,8 @@ LibvirtName = Annotated[str, Field(pattern=LIBVIRT_NAME, max_length=63)]
 Interface = Annotated[str, Field(pattern=LIBVIRT_NAME, max_length=15)]
 TargetName = Annotated[str, Field(pattern=TARGET)]
 HostPath = Annotated[str, Field(pattern=HOST_PATH, max_length=255)]
+RepositoryPath = Annotated[str, Field(pattern=REPOSITORY_PATH, max_length=255)]
+Token = Annotated[str, Field(pattern=ONE_TIME_WORD, max_length=63)]
 LabelKey = Annotated[str, Field(pattern=LABEL_KEY, max_length=63)]
 LabelValue = Annotated[str, Field(pattern=ONE_LINE, max_length=255)]
 CommandLine = Annotated[str, Field(pattern=ONE_LINE, max_length=2047)]

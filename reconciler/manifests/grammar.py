@@ -169,6 +169,8 @@ _WORDS: Final = (
     (fields.Name, "name"),
     (fields.Volume, "volume name"),
     (fields.HostPath, "path on the host"),
+    (fields.RepositoryPath, "path in the repository"),
+    (fields.Token, "token"),
     (fields.TargetName, "disk target"),
     (fields.Labels, "map of text"),
 )

@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from reconciler.manifests import emulated, machine, peripherals, starting
+from reconciler.manifests.cloudinit import cloud_init
 from reconciler.manifests.derive import derive_uuid
 from reconciler.manifests.drafts import Draft, Flawed
 from reconciler.manifests.intent import intent_of
@@ -25,6 +26,7 @@ from reconciler.model.names import Digest, GuestName
 
 if TYPE_CHECKING:
     from reconciler.manifests.entries import Complaint, Entry
+    from reconciler.manifests.included import Included
     from reconciler.manifests.parse import Document
     from reconciler.manifests.surroundings import Surroundings
 
@@ -32,11 +34,12 @@ _shutdown_policy = lru_cache(maxsize=256)(ShutdownPolicy)
 
 
 def build_guest(
-    entry: Entry, guest_class: Document | None, around: Surroundings
+    entry: Entry, guest_class: Document | None, around: Surroundings, included: Included
 ) -> tuple[DesiredGuest | Flawed, tuple[Complaint, ...]]:
     """Build the guest of ``entry``, and tell what of it is worth a warning.
 
-    ``guest_class`` is the class that it names, if it is there.
+    ``guest_class`` is the class that it names, if it is there; ``included`` are the files that
+    either of them takes in.
     """
     own = written = entry.document.spec
     value = entry.document.value
@@ -51,6 +54,7 @@ def build_guest(
         own=own,
         around=around,
         whole=spec.class_ is None or guest_class is not None,
+        included=included,
     )
     place = machine.place(draft)
     cpus, memory, boot = machine.cpus(draft), machine.memory(draft), machine.boot(draft, place)
@@ -58,6 +62,7 @@ def build_guest(
     start_after = starting.start_after(draft)
     snapshots = peripherals.snapshots(draft)
     chosen = options(draft, cpus, memory)
+    told = cloud_init(draft, disks)
     emulated.warn(draft, place)
     uuid = manifest.metadata.uuid or derive_uuid(around.repository, draft.name)
     if draft.complaints or place is None or cpus is None or memory is None:
@@ -100,6 +105,7 @@ def build_guest(
         warnings=tuple(draft.warnings),
         options=chosen,
         mentioned=mentioned(written),
+        cloud_init=told,
         uuid_said=manifest.metadata.uuid is not None,
         start_after=start_after,
         lines=Lines(entry.file.content, entry.document.index, guest_class),

@@ -25,7 +25,9 @@ field's default:
 
 - ``startAfter`` a list, in the order written, of [guest, agent, [address, port] or null, seconds];
 - ``snapshots`` sorted by name, of [name, quiesced];
-- ``adopt`` true, of the guest and of a disk.
+- ``adopt`` true, of the guest and of a disk;
+- ``cloudInit`` {"digest", "storage"}, with "keep" and "rerun" where they are said; the digest is
+  that of the texts.
 
 Not in it: where anything is written, comments, order, which part came from a class, the commit.
 Changing what the first part says changes every digest; then `policy.RENDERER` must be raised.
@@ -46,6 +48,7 @@ from reconciler.model.options import FIELDS
 
 if TYPE_CHECKING:
     from reconciler.model.desired import DesiredGuest, StartAfter
+    from reconciler.model.seed import DesiredCloudInit
 
 Json = str | int | bool | None | list["Json"] | dict[str, "Json"]
 
@@ -85,6 +88,7 @@ def _wanted(guest: DesiredGuest) -> Json:
         "autostart": guest.autostart,
         "protect": guest.protect,
         "labels": dict(guest.labels),
+        **_cloud_init(guest.cloud_init),
         **{name: _option(getattr(guest.options, FIELDS[name])) for name in guest.mentioned},
     }
     if guest.adopt:
@@ -100,6 +104,17 @@ def _wanted(guest: DesiredGuest) -> Json:
 def _start_after(entry: StartAfter) -> Json:
     port: Json = None if entry.port is None else [entry.port.address, entry.port.port]
     return [entry.guest, entry.agent, port, entry.timeout_s]
+
+
+def _cloud_init(wish: DesiredCloudInit | None) -> dict[str, Json]:
+    if wish is None:
+        return {}
+    said: dict[str, Json] = {"digest": wish.data.digest, "storage": wish.storage}
+    if wish.keep:
+        said["keep"] = True
+    if wish.rerun is not None:
+        said["rerun"] = wish.rerun
+    return {"cloudInit": said}
 
 
 def _option(value: object) -> Json:

@@ -26,6 +26,7 @@ from reconciler.manifests.construct import (
 )
 from reconciler.manifests.explain import did_you_mean, explain, quoted
 from reconciler.manifests.fields import API_VERSION
+from reconciler.manifests.included import included_by, is_user_data
 from reconciler.manifests.kinds import KINDS, Manifest
 from reconciler.manifests.problems import Fault
 
@@ -70,10 +71,14 @@ class ParsedFile:
     documents: tuple[Document, ...]
     faults: tuple[Fault, ...] = ()
     suspects: frozenset[str] = frozenset()
+    includes: frozenset[str] = frozenset()
+    """The files of the repository that its documents take in, by path."""
 
 
 def parse_file(content: bytes) -> ParsedFile:
     """Parse every document of ``content``; never raises, whatever the bytes are."""
+    if is_user_data(content):
+        return ParsedFile(content=content, documents=())
     nodes, faults = compose(content)
     documents: list[Document] = []
     constructor = Constructor()
@@ -109,6 +114,7 @@ def parse_file(content: bytes) -> ParsedFile:
         documents=tuple(documents),
         faults=tuple(faults),
         suspects=_suspects(content) if faults else frozenset(),
+        includes=frozenset(path for one in documents for path in included_by(one.spec)),
     )
 
 

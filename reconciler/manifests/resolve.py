@@ -14,6 +14,7 @@ from uuid import UUID
 from reconciler.manifests.drafts import Flawed
 from reconciler.manifests.entries import Complaint, Entry, dangling
 from reconciler.manifests.guests import build_guest
+from reconciler.manifests.included import Included, looks_like_a_manifest
 from reconciler.manifests.kinds import Guest, GuestClass, Repository
 from reconciler.manifests.parse import Document, ParsedFile, parse_file
 from reconciler.manifests.problems import Problem, Severity, in_order
@@ -23,11 +24,11 @@ from reconciler.model.desired import DesiredGuest, DesiredWorld, VolumeDisk
 from reconciler.model.names import GuestName
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from reconciler.manifests.construct import Key
     from reconciler.model.desired import Commit, DesiredStorage
-    from reconciler.model.names import PlanId
+    from reconciler.model.names import PlanId, StorageName
 
 REPOSITORY_FILE: Final = "domops.yaml"
 _SUFFIXES: Final = (".yaml", ".yml")
@@ -40,7 +41,10 @@ def is_manifest(path: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Index:
-    """Which guests stand on what: by class, pool, host, storage, network and file."""
+    """Which guests stand on what: by class, pool, host, storage, network and file.
+
+    ``files`` has manifests and what they take in.
+    """
 
     classes: Mapping[str, frozenset[GuestName]]
     pools: Mapping[str, frozenset[GuestName]]
@@ -56,6 +60,7 @@ class Built:
 
     entry: Entry
     guest_class: Document | None
+    included: Included
     outcome: DesiredGuest | Flawed
     warnings: tuple[Complaint, ...]
 
@@ -101,6 +106,7 @@ def load(
     parsed = {path: parse_file(content) for path, content in files.items() if is_manifest(path)}
     return resolve(
         parsed,
+        included={path: files[path] for path in included_paths(parsed) if path in files},
         commit=commit,
         approvals=approvals,
         refused=refused,
@@ -108,9 +114,15 @@ def load(
     )
 
 
+def included_paths(files: Mapping[str, ParsedFile]) -> frozenset[str]:
+    """The paths of the files that manifests take in; whoever calls `resolve` reads them."""
+    return frozenset().union(*[file.includes for file in files.values() if file.includes])
+
+
 def resolve(
     files: Mapping[str, ParsedFile],
     *,
+    included: Mapping[str, bytes | None],
     commit: Commit,
     approvals: frozenset[PlanId] = frozenset(),
     refused: Mapping[str, str] | None = None,
@@ -119,11 +131,18 @@ def resolve(
 ) -> Resolved:
     """Resolve the manifests of ``commit``; ``files`` are by path below the repository's folder.
 
+    ``included`` are the contents of the files that `included_paths` names, as far as there are such
+    files; None for one that is too large to be read.
     ``refused`` are entries of the tree that are no files (symbolic links, submodules), with what
     they are. ``kernel_prefixes`` are the controller's allowed paths for ``boot.kernel``; None where
     they are not known, as on somebody's laptop: then they are not checked.
     """
-    resolver = _Resolver(files=files, previous=previous.memo if previous is not None else None)
+    manifests, texts = _sorted_out(files, included)
+    resolver = _Resolver(
+        files=manifests,
+        included=texts,
+        previous=previous.memo if previous is not None else None,
+    )
     resolver.gather(refused or {})
     repository = resolver.repository()
     builder = SurroundingsBuilder(entries=resolver.entries, suspects=resolver.suspects)
@@ -154,6 +173,31 @@ def resolve(
     )
 
 
+def _sorted_out(
+    files: Mapping[str, ParsedFile], included: Mapping[str, bytes | None]
+) -> tuple[Mapping[str, ParsedFile], Included]:
+    """Tell manifests from the files that they take in.
+
+    A file that is named is no manifest, though it may end in ``.yaml``. But a manifest stays one
+    whoever names it: it would leave the world without a word, and its guests be deleted.
+    """
+    why: dict[str, str] = {}
+    contents: dict[str, bytes] = {}
+    for path, content in included.items():
+        if path in files and looks_like_a_manifest(files[path].content):
+            why[path] = "is a manifest, and no text for a guest"
+        elif content is None:
+            why[path] = "is too large to be read"
+        else:
+            contents[path] = content
+    manifests = {
+        path: file
+        for path, file in files.items()
+        if path not in included or (path in why and looks_like_a_manifest(file.content))
+    }
+    return manifests, Included(contents=contents, unreadable=why)
+
+
 _NOBODY: Final = UUID(int=0)
 """Stands for the id of a repository that names none, so that its guests can be checked too."""
 
@@ -163,6 +207,7 @@ class _Resolver:
     """One commit on its way; ``problems`` fills while its parts are put together."""
 
     files: Mapping[str, ParsedFile]
+    included: Included
     previous: Memo | None
     problems: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
@@ -232,10 +277,15 @@ class _Resolver:
         for name, entry in self.entries.get(Guest.__name__, {}).items():
             guest_class = self._class_of(entry)
             built = before.get(name)
-            if built is None or not _same(built, entry, guest_class):
-                outcome, warnings = build_guest(entry, guest_class, around)
+            included = self.included.of(entry, guest_class)
+            if built is None or not _same(built, entry, guest_class, included):
+                outcome, warnings = build_guest(entry, guest_class, around, included)
                 built = Built(
-                    entry=entry, guest_class=guest_class, outcome=outcome, warnings=warnings
+                    entry=entry,
+                    guest_class=guest_class,
+                    included=included,
+                    outcome=outcome,
+                    warnings=warnings,
                 )
             self.built[name] = built
             self.warnings.extend(entry.problem(one, Severity.WARNING) for one in built.warnings)
@@ -280,6 +330,14 @@ class _Resolver:
                     if first is not claim:
                         thing = f'the volume "{disk.volume}" of storage "{disk.storage}"'
                         self._taken(claim, first, "volume", thing)
+            if isinstance(outcome, DesiredGuest) and outcome.cloud_init is not None:
+                seed = outcome.cloud_init
+                claim = (name, "cloudInit", "")
+                place = places.get(seed.storage, seed.storage)
+                first = volumes.setdefault((place, seed.volume), claim)
+                if first is not claim:
+                    thing = f'the volume "{seed.volume}" of storage "{seed.storage}"'
+                    self._taken(claim, first, "storage", thing)
 
     def compare_order(self) -> None:
         """Refuse to wait for a guest that is not there, or for ever."""
@@ -318,7 +376,8 @@ def _index(everything: Iterable[Built]) -> Index:
         if isinstance(guest, Flawed):
             continue
         name = guest.name
-        files.setdefault(built.entry.path, set()).add(name)
+        for path in (built.entry.path, *built.included.contents):
+            files.setdefault(path, set()).add(name)
         pools.setdefault(guest.pool, set()).add(name)
         if built.guest_class is not None:
             classes.setdefault(built.guest_class.name, set()).add(name)
@@ -326,11 +385,8 @@ def _index(everything: Iterable[Built]) -> Index:
             hosts.setdefault(guest.host, set()).add(name)
         for nic in guest.nics:
             networks.setdefault(nic.network, set()).add(name)
-        for disk in guest.disks:
-            if disk.storage is not None:
-                storages.setdefault(disk.storage, set()).add(name)
-            if isinstance(disk, VolumeDisk) and disk.image is not None:
-                storages.setdefault(disk.image.storage, set()).add(name)
+        for storage in _storages_of(guest):
+            storages.setdefault(storage, set()).add(name)
     return Index(
         classes=_frozen(classes),
         pools=_frozen(pools),
@@ -341,6 +397,16 @@ def _index(everything: Iterable[Built]) -> Index:
     )
 
 
+def _storages_of(guest: DesiredGuest) -> Iterator[StorageName]:
+    for disk in guest.disks:
+        if disk.storage is not None:
+            yield disk.storage
+        if isinstance(disk, VolumeDisk) and disk.image is not None:
+            yield disk.image.storage
+    if guest.cloud_init is not None:
+        yield guest.cloud_init.storage
+
+
 Claim = tuple[str, str, str]
 """A guest, the list that the claim stands in (or nothing), and the entry's name."""
 
@@ -349,6 +415,8 @@ def _path(entry: Entry, claim: Claim, field_name: str) -> tuple[Key, ...]:
     _, which, name = claim
     if not which:
         return "metadata", field_name
+    if which == "cloudInit" and which in entry.document.spec:
+        return "spec", which
     entries = entry.document.spec.get(which, ())
     if isinstance(entries, tuple):
         for index, value in enumerate(entries):
@@ -357,11 +425,12 @@ def _path(entry: Entry, claim: Claim, field_name: str) -> tuple[Key, ...]:
     return "spec", "class"  # the class says so
 
 
-def _same(built: Built, entry: Entry, guest_class: Document | None) -> bool:
+def _same(built: Built, entry: Entry, guest_class: Document | None, included: Included) -> bool:
     return (
         built.entry.document is entry.document
         and built.entry.path == entry.path
         and built.guest_class is guest_class
+        and built.included == included
     )
 
 

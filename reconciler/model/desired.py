@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         VolumeName,
     )
     from reconciler.model.options import Options
+    from reconciler.model.seed import DesiredCloudInit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -299,6 +300,7 @@ class DesiredGuest:
     warnings: tuple[GuestWarning, ...] = ()
     uuid_said: bool = False
     start_after: tuple[StartAfter, ...] = ()
+    cloud_init: DesiredCloudInit | None = None
     lines: Mapping[str, int] = field(default_factory=dict, compare=False)
     """Line of each written field, by dotted path: ``spec.memory``, ``spec.disks[root].size``."""
 

@@ -144,6 +144,24 @@ class MarkedSnapshot:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MarkedSeed:
+    """The volume that cloud-init is told from; see Note [The life of a seed] in ``planner.seeds``.
+
+    It is ours as long as it stands here. ``digest`` is that of what it says, ``instance`` who it
+    says that the guest is. ``filled`` is false from before the volume is created until its content
+    is complete. ``done`` says that the guest needs it no more, and that it may be removed.
+    """
+
+    target: Target
+    pool: LibvirtPool
+    volume: VolumeName
+    digest: Digest
+    instance: str
+    filled: bool
+    done: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trash:
     """Since when and until when a guest is in the trash, by which commit, let through by what."""
 
@@ -163,7 +181,8 @@ class Mark:
     ``generation`` is raised at each placement; the highest is home. ``fields`` are the optional
     fields that a manifest of this guest has named and that are not back at their defaults since,
     sorted; see Note [Owned fields] in ``planner.options``. ``tokens`` are the one-time acts that
-    were done and must not be done again.
+    were done and must not be done again. ``seed`` is the seed that there is, or is being made;
+    ``cloud_init`` is the digest of what the guest was last told by one.
     """
 
     owner: UUID
@@ -183,6 +202,8 @@ class Mark:
     trash: Trash | None = None
     operation: MarkedOperation | None = None
     tokens: tuple[str, ...] = ()
+    seed: MarkedSeed | None = None
+    cloud_init: Digest | None = None
 
     def disk(self, name: DiskName) -> MarkedDisk | None:
         """The disk called ``name`` in the manifest, if the mark knows it."""

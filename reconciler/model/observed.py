@@ -168,6 +168,7 @@ class Capabilities:
     grow_running_disk: bool
     grow_stopped_volume: bool
     volume_sources: bool
+    volume_upload: bool
     agent: bool
     snapshots: bool
     without: Mapping[tuple[GuestType, FieldName], Denial] = field(default_factory=dict)

@@ -22,6 +22,8 @@ class Policy:
     size may lie from the goal and still count as reached. ``crash_limit`` crashes within
     ``crash_window_s`` stall a guest. ``steps_per_host`` is how many operations may be under way on
     one host at once. ``probe_counts_s`` is how old what was seen of a port may be and still count.
+    ``seed_after_s`` is how long a guest that was started with its seed must have been running
+    before the seed is taken away: cloud-init reads it early in the boot.
     """
 
     approvals: frozenset[PlanId] = frozenset()
@@ -32,5 +34,6 @@ class Policy:
     crash_limit: int = 5
     crash_window_s: int = 600
     crash_backoff_s: int = 5
+    seed_after_s: int = 300
     steps_per_host: int = 4
     probe_counts_s: int = 30

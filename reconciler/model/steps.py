@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         Target,
         VolumeName,
     )
+    from reconciler.model.seed import SeedData
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +78,32 @@ class CreateVolume(_OnGuest):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiscardVolume(_OnGuest):
     """A volume that was never used, half made by an earlier attempt of ours, must be gone."""
+
+    pool: LibvirtPool
+    volume: VolumeName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateSeed(_OnGuest):
+    """The volume must exist, readable by root alone, as the seed that tells ``instance`` its data.
+
+    An existing volume of that name is never touched: the step fails as stalled. A seed that could
+    not be finished is taken away again, or left for ``RemoveSeed``.
+    """
+
+    pool: LibvirtPool
+    volume: VolumeName
+    instance: str
+    data: SeedData
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveSeed(_OnGuest):
+    """A seed that was half made or whose work is done must be gone, and what it held illegible.
+
+    Only the seed that the guest's own mark names as such is ever removed, and only while no
+    definition, stored or running, has it.
+    """
 
     pool: LibvirtPool
     volume: VolumeName
@@ -212,6 +239,8 @@ Step = (
     | SetMark
     | CreateVolume
     | DiscardVolume
+    | CreateSeed
+    | RemoveSeed
     | GrowVolume
     | GrowDisk
     | StartGuest

@@ -27,6 +27,7 @@ from reconciler.planner.case import Block, Case, Next, Verdict
 from reconciler.planner.disks import Existing
 from reconciler.planner.guards import guard
 from reconciler.planner.rules import next_step
+from reconciler.planner.seeds import work_is_done
 from reconciler.planner.snapshotting import snapshot_changes, unfinished
 from reconciler.planner.telling import (
     blocked_by,
@@ -117,7 +118,12 @@ def case_of(
     now: datetime,
 ) -> Case:
     """Put together what the rules look at."""
-    existing = Existing(guest=found.guest, stored=stored, mark=found.mark)
+    existing = Existing(
+        guest=found.guest,
+        stored=stored,
+        mark=found.mark,
+        seed_done=work_is_done(found.guest, found.mark, policy, now),
+    )
     return Case(
         desired=desired,
         host=found.host,

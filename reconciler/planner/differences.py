@@ -49,6 +49,8 @@ class Kind(Enum):
     DISK_GONE = auto()
     DISK_MEDIUM = auto()
     DISK_OTHER = auto()
+    SEED_NEW = auto()
+    SEED_GONE = auto()
     NIC_NEW = auto()
     NIC_GONE = auto()
     NIC_NETWORK = auto()
@@ -72,11 +74,15 @@ class Difference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owned:
-    """What the manifest owns: devices by key, with their names in it, and optional fields."""
+    """What the manifest owns: devices by key, with their names in it, and optional fields.
+
+    ``seed`` is the place of cloud-init's seed, as long as one is wanted or there.
+    """
 
     disks: Mapping[Target, DiskName]
     nics: Mapping[MacAddress, NicName]
     fields: frozenset[FieldName]
+    seed: Target | None = None
 
 
 def differences(
@@ -91,6 +97,7 @@ def differences(
         *_nics(wanted, actual, owned),
         *_channels(wanted, actual),
         *_options(wanted, actual, owned),
+        *_seed(wanted, actual, owned.seed),
     )
 
 
@@ -116,6 +123,9 @@ def cost(
                 disk is not None and disk.device is DiskDevice.DISK and disk.bus in _HOTPLUG_BUSES
             )
             return _live_if(capabilities.disk_hotplug and pluggable)
+        case Kind.SEED_GONE:
+            # Nobody restarts a guest to be rid of a seed: it leaves with the next start.
+            return Label.LIVE if capabilities.disk_hotplug else Label.NONE
         case Kind.DISK_MEDIUM:
             return _live_if(capabilities.media_change)
         case Kind.NIC_NEW | Kind.NIC_GONE:
@@ -127,6 +137,7 @@ def cost(
             | Kind.MEMORY_MAXIMUM
             | Kind.BOOT
             | Kind.DISK_OTHER
+            | Kind.SEED_NEW  # a guest that is given it live has not been started with it
             | Kind.NIC_MODEL
             | Kind.CONSOLE
             | Kind.AGENT
@@ -228,6 +239,24 @@ def _disks(wanted: GuestDefinition, actual: GuestDefinition, owned: Owned) -> It
                 after=disk_words(new),
                 disk=new,
             )
+
+
+def _seed(
+    wanted: GuestDefinition, actual: GuestDefinition, target: Target | None
+) -> Iterator[Difference]:
+    """The seed comes and goes whole."""
+    if target is None:
+        return
+    new, old = wanted.disk(target), actual.disk(target)
+    if new == old:
+        return
+    yield Difference(
+        kind=Kind.SEED_GONE if new is None else Kind.SEED_NEW,
+        field="cloudInit",
+        before="no seed" if old is None else f"seed at {disk_words(old)}",
+        after="no seed" if new is None else f"seed at {disk_words(new)}",
+        disk=new or old,
+    )
 
 
 def _without_source(disk: Disk) -> tuple[object, ...]:

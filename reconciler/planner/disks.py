@@ -43,11 +43,12 @@ _TARGET = re.compile(r"^(xvd|vd|sd|hd)([a-z]+)([0-9]*)$")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Existing:
-    """What there is of the guest already."""
+    """What there is of the guest already; ``seed_done``: it was told all that its seed says."""
 
     guest: ObservedGuest
     stored: GuestDefinition
     mark: Mark
+    seed_done: bool = False
 
 
 def bus_of(target: Target, domain_type: DomainType, device: DiskDevice) -> Bus | None:
@@ -74,7 +75,7 @@ def new_entry(
     taken: set[Target],
 ) -> MarkedDisk:
     """What the mark shall say of a disk that is new."""
-    target = disk.target or _free_target(host.domain_type, type_, device_of(disk), taken)
+    target = disk.target or free_target(host.domain_type, type_, device_of(disk), taken)
     if isinstance(disk, CdromDisk) or disk.adopt:
         return adopted_entry(disk, target, host, desired)
     return MarkedDisk(
@@ -235,7 +236,7 @@ def _image_words(disk: VolumeDisk) -> str | None:
     return f"{disk.image.storage}/{disk.image.volume}" if disk.image else None
 
 
-def _free_target(
+def free_target(
     domain_type: DomainType, type_: GuestType, device: DiskDevice, taken: set[Target]
 ) -> Target:
     """The first free letter; on Xen HVM a letter is one place, whatever its prefix."""
@@ -358,7 +359,9 @@ def devices(
 
     A disk that was adopted, or a drive, stays on the bus on which it is.
     """
-    disks = [disk for disk in stored if disk.target not in owned.disks]
+    disks = [
+        disk for disk in stored if disk.target not in owned.disks and disk.target != owned.seed
+    ]
     formats = {disk.name: disk.format for disk in guest.disks if isinstance(disk, VolumeDisk)}
     before = {disk.target: disk for disk in stored}
     for entry in entries:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, assert_never
 
-from reconciler.model.definition import GuestDefinition, VolumeSource
+from reconciler.model.definition import DiskFormat, GuestDefinition, VolumeSource
 from reconciler.model.mark import Consistency
 from reconciler.model.names import Digest
 from reconciler.model.observed import (
@@ -25,11 +25,13 @@ from reconciler.model.observed import (
     Signature,
     StateReason,
 )
+from reconciler.model.seed import SEED_CAPACITY_BYTES
 from reconciler.model.steps import (
     AttachDisk,
     AttachNic,
     ChangeMedium,
     ChangeNic,
+    CreateSeed,
     CreateSnapshot,
     CreateVolume,
     DefineGuest,
@@ -39,6 +41,7 @@ from reconciler.model.steps import (
     DiscardVolume,
     GrowDisk,
     GrowVolume,
+    RemoveSeed,
     ResumeGuest,
     SetAutostart,
     SetMark,
@@ -71,6 +74,9 @@ OnLive = (
 )
 """The steps that change a running guest and leave its stored definition."""
 
+OnVolume = CreateVolume | DiscardVolume | CreateSeed | RemoveSeed | GrowVolume
+"""The steps that are about a volume of a pool."""
+
 BALLOON_SLACK_KIB = 1024
 """How far an achieved memory size may lie from its goal and still count as reached."""
 
@@ -102,7 +108,7 @@ def possible(step: Step, host: ObservedHost) -> bool:
     match step:
         case DefineGuest() | ShutDownGuest() | DestroyGuest():
             return True
-        case CreateVolume() | DiscardVolume() | GrowVolume():
+        case CreateVolume() | DiscardVolume() | CreateSeed() | RemoveSeed() | GrowVolume():
             pool = host.pools.get(step.pool)
             if pool is None or not pool.active:
                 return False
@@ -130,10 +136,10 @@ def _has_device(step: OnLive, live: GuestDefinition) -> bool:
 def remembered(step: Step, memory: Memory) -> Memory:
     """The memory once ``step`` is known to have ended well."""
     match step:
-        case CreateVolume():
+        case CreateVolume() | CreateSeed():
             volume = (step.host, step.pool, step.volume)
             return replace(memory, filled=memory.filled | {volume})
-        case DiscardVolume():
+        case DiscardVolume() | RemoveSeed():
             volume = (step.host, step.pool, step.volume)
             return replace(memory, filled=memory.filled - {volume})
         case _:
@@ -149,7 +155,7 @@ def _on_host(step: Step, host: ObservedHost, now: datetime) -> ObservedHost:
     if not possible(step, host):
         return host
     match step:
-        case CreateVolume() | DiscardVolume() | GrowVolume():
+        case CreateVolume() | DiscardVolume() | CreateSeed() | RemoveSeed() | GrowVolume():
             return _on_volume(step, host)
         case DefineGuest():
             return _define(step, host, now)
@@ -396,24 +402,26 @@ def _stop(
     return replace(_with_guest(host, stopped), free_memory_kib=free)
 
 
-def _on_volume(step: CreateVolume | DiscardVolume | GrowVolume, host: ObservedHost) -> ObservedHost:
+def _on_volume(step: OnVolume, host: ObservedHost) -> ObservedHost:
     pool = host.pools.get(step.pool)
     if pool is None:
         return host
     volume = pool.volumes.get(step.volume)
     match step:
-        case CreateVolume():
+        case CreateVolume() | CreateSeed():
             if volume is not None:
                 return host
             made = ObservedVolume(
                 name=step.volume,
                 path=f"{pool.path}/{step.volume}",
-                capacity_bytes=step.capacity_bytes,
+                capacity_bytes=SEED_CAPACITY_BYTES,
                 allocation_bytes=0,
-                format=step.format,
+                format=DiskFormat.RAW,
             )
+            if isinstance(step, CreateVolume):
+                made = replace(made, capacity_bytes=step.capacity_bytes, format=step.format)
             return _with_volumes(host, pool, {**pool.volumes, step.volume: made})
-        case DiscardVolume():
+        case DiscardVolume() | RemoveSeed():
             if volume is None:
                 return host
             left = {name: other for name, other in pool.volumes.items() if name != step.volume}

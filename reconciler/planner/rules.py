@@ -15,16 +15,18 @@ from reconciler.model.plan import (
     Reason,
 )
 from reconciler.model.steps import (
+    CreateSeed,
     CreateVolume,
     DefineGuest,
     DiscardVolume,
     GrowDisk,
     GrowVolume,
+    RemoveSeed,
     SetAutostart,
     Step,
 )
 from reconciler.planner import words
-from reconciler.planner.case import Block, Case, Move, Next
+from reconciler.planner.case import Block, Case, Move, Next, On
 from reconciler.planner.differences import differences
 from reconciler.planner.running import run, set_mark
 from reconciler.planner.snapshotting import take
@@ -44,10 +46,12 @@ def next_step(case: Case, fields: tuple[Change, ...]) -> Next:
     rules: tuple[Callable[[Case, tuple[Change, ...]], Next], ...] = (
         _write_stored,
         _fill_volumes,
+        _make_seed,
         _grow,
         _set_autostart,
         take,
         run,
+        _clear_seed,  # last: that it fails must not keep a guest from being started
     )
     kept_back: Block | None = None
     for rule in rules:
@@ -93,11 +97,14 @@ def _write_stored(case: Case, fields: tuple[Change, ...]) -> Next:
 
 def claimed(mark: Mark | None) -> frozenset[tuple[LibvirtPool, VolumeName]]:
     """The volumes that ``mark`` says domops makes and may make again, or has made."""
-    return frozenset(
+    if mark is None:
+        return frozenset()
+    seed = frozenset({(mark.seed.pool, mark.seed.volume)} if mark.seed is not None else ())
+    return seed | {
         (disk.pool, disk.volume)
-        for disk in (mark.disks if mark is not None else ())
+        for disk in mark.disks
         if disk.ours and disk.pool is not None and disk.volume is not None
-    )
+    }
 
 
 def _fill_volumes(case: Case, _fields: tuple[Change, ...]) -> Next:
@@ -158,6 +165,41 @@ def _fill_volumes(case: Case, _fields: tuple[Change, ...]) -> Next:
             changes=(change,),
         )
     return None
+
+
+def _make_seed(case: Case, fields: tuple[Change, ...]) -> Next:
+    """Make the seed that the mark names; what an earlier attempt left half made goes first."""
+    return _serve_seed(case, fields) if case.wanted.seeding.pending else None
+
+
+def _clear_seed(case: Case, fields: tuple[Change, ...]) -> Next:
+    """Remove a seed whose work is done, once nothing refers to it."""
+    return _serve_seed(case, fields) if case.wanted.seeding.remove else None
+
+
+def _serve_seed(case: Case, fields: tuple[Change, ...]) -> Next:
+    seeding = case.wanted.seeding
+    seed, wish = seeding.seed, case.desired.cloud_init
+    if seed is None:
+        return None
+    pool = case.host.pools.get(seed.pool)
+    if pool is None or not pool.active:
+        return Block(
+            reason=Reason.NO_PLACE,
+            message=f"{case.host.name} has no active storage pool {seed.pool}",
+        )
+    on = On(host=case.host.name, guest=case.desired.name, uuid=case.guest.uuid)
+    step: Step = RemoveSeed(**on, pool=seed.pool, volume=seed.volume)
+    if seeding.make and wish is not None:
+        step = CreateSeed(
+            **on,
+            pool=seed.pool,
+            volume=seed.volume,
+            instance=seed.instance,
+            data=wish.data,
+        )
+    changes = tuple(change for change in fields if change.field == "cloudInit")
+    return Move(step=step, changes=tuple(one for one in changes if one.fate is Fate.NOW))
 
 
 def _grow(case: Case, fields: tuple[Change, ...]) -> Next:

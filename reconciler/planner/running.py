@@ -189,7 +189,7 @@ def _live_step(case: Case, difference: Difference, live: GuestDefinition) -> Ste
             return SetMemory(**on, size_kib=goal)
         case Difference(kind=Kind.DISK_NEW, disk=disk) if disk is not None:
             return AttachDisk(**on, disk=disk)
-        case Difference(kind=Kind.DISK_GONE, disk=disk) if disk is not None:
+        case Difference(kind=Kind.DISK_GONE | Kind.SEED_GONE, disk=disk) if disk is not None:
             return DetachDisk(**on, disk=disk)
         case Difference(kind=Kind.DISK_MEDIUM, disk=disk) if disk is not None:
             return ChangeMedium(**on, disk=disk)

@@ -22,6 +22,7 @@ from reconciler.planner import words
 from reconciler.planner.case import Block, Case, Move
 from reconciler.planner.differences import Difference, cost, differences
 from reconciler.planner.options import as_told
+from reconciler.planner.seeds import done_at
 from reconciler.planner.snapshots import holders
 
 if TYPE_CHECKING:
@@ -41,7 +42,9 @@ def live_differences(case: Case, live: GuestDefinition) -> Iterator[tuple[Differ
     for difference in differences(
         definition, live, case.wanted.owned, slack_kib=case.policy.balloon_slack_kib
     ):
-        yield difference, cost(difference, definition, live, case.host.capabilities)
+        label = cost(difference, definition, live, case.host.capabilities)
+        if label is not Label.NONE:
+            yield difference, label
 
 
 def field_changes(case: Case) -> tuple[Change, ...]:
@@ -60,6 +63,8 @@ def field_changes(case: Case) -> tuple[Change, ...]:
             ),
         )
     for change in _size_changes(case):
+        changes.setdefault(change.field, change)
+    for change in _seed_changes(case):
         changes.setdefault(change.field, change)
     for entry in case.wanted.unfilled:
         field = f"disks[{entry.name}]"
@@ -144,6 +149,34 @@ def _size_changes(case: Case) -> Iterator[Change]:
         yield change
 
 
+def _seed_changes(case: Case) -> Iterator[Change]:
+    """A seed that is still to be made, or that waits for the guest to have read it."""
+    seed, wish = case.wanted.seeding.seed, case.desired.cloud_init
+    if seed is None:
+        return
+    place = f"seed {seed.pool}/{seed.volume}"
+    if case.wanted.seeding.make and wish is not None:
+        after = f"{place} ({wish.data})"
+        yield field_change(case.desired, "cloudInit", "none", after, Label.CREATE)
+    elif case.wanted.seeding.remove or seed.done:
+        change = field_change(case.desired, "cloudInit", place, "removed", Label.NONE)
+        if case.guest.live is not None and not case.host.capabilities.disk_hotplug:
+            why = f"{case.host.name} unplugs no disk; the seed leaves with the guest's next start"
+            change = blocked_by(change, Block(reason=Reason.NOT_SUPPORTED, message=why))
+        yield change
+    elif wish is None or not wish.keep:
+        until = done_at(case.guest, case.mark, case.policy, case.now)
+        if until is not None:
+            block = Block(
+                reason=Reason.SETTLING,
+                message="it was started with its seed, which goes once it has been running for"
+                f" {words.span(case.policy.seed_after_s)}",
+                until=until,
+            )
+            change = field_change(case.desired, "cloudInit", place, "removed", Label.NONE)
+            yield blocked_by(change, block)
+
+
 def run_state_changes(case: Case) -> Iterator[Change]:
     """The wishes about the guest as a whole: made, restored, running, stopped."""
     if case.mark.phase is Phase.TRASH:
@@ -215,7 +248,9 @@ def status_of(
     stored = live = Sync.YES
     if case is not None:
         owned = case.wanted.owned
-        if differences(case.wanted.definition, case.stored, owned) or case.wanted.unfilled:
+        if differences(case.wanted.definition, case.stored, owned):
+            stored = Sync.NO
+        if case.wanted.unfilled or case.wanted.seeding.pending:
             stored = Sync.NO
         if guest.live is not None and any(True for _ in live_differences(case, guest.live)):
             live = Sync.NO

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from reconciler.model.definition import (
     BridgeSource,
+    DiskDevice,
     DomainType,
     GuestDefinition,
     GuestType,
@@ -28,6 +29,7 @@ from reconciler.planner.disks import (
     Existing,
     adopted_entry,
     devices,
+    free_target,
     is_filled,
     left_over,
     may_adopt,
@@ -47,6 +49,7 @@ from reconciler.planner.options import (
     ownership,
     pins_beyond,
 )
+from reconciler.planner.seeds import resolve_seed, seed_target, with_seed
 from reconciler.planner.snapshots import keep_pinned, recorded
 
 if TYPE_CHECKING:
@@ -59,6 +62,7 @@ if TYPE_CHECKING:
     from reconciler.model.observed import ObservedHost
     from reconciler.model.options import Options
     from reconciler.planner.options import Ownership
+    from reconciler.planner.seeds import Seeding
 
 _PIN = FieldName("cpus.pin")
 
@@ -73,6 +77,7 @@ class Wanted:
     definition: GuestDefinition
     owned: Owned
     unfilled: tuple[MarkedDisk, ...]
+    seeding: Seeding
     refusals: tuple[Change, ...]
     blocked: bool
 
@@ -104,9 +109,7 @@ def wanted(
     stored_disks = existing.stored.disks if existing else ()
     entries: list[MarkedDisk] = []
     drives: dict[Target, CdromDisk] = {}
-    taken = {disk.target for disk in stored_disks}
-    taken |= {disk.target for disk in guest.disks if disk.target}
-    taken |= {entry.target for entry in (existing.mark.disks if existing else ())}
+    taken = _taken(guest, existing)
     for disk in guest.disks:
         old = existing.mark.disk(disk.name) if existing else None
         there = same_disk(disk, existing.stored, host, desired) if existing else None
@@ -129,8 +132,19 @@ def wanted(
     entries.sort(key=lambda entry: entry.name)
     filled = [is_filled(entry, host, memory) for entry in entries]
     present = [entry.detached is None for entry in entries]
+    seeding = resolve_seed(
+        guest,
+        host,
+        desired,
+        memory,
+        existing,
+        creating=creating,
+        target=lambda: free_target(host.domain_type, type_, DiskDevice.DISK, taken),
+    )
+    refusals.extend(seeding.refused)
     all_filled = all(full for full, here in zip(filled, present, strict=True) if here)
-    if not creating or all_filled:
+    if not creating or (all_filled and not seeding.pending):
+        seeding = seeding.filled()
         entries = [replace(entry, filled=full) for entry, full in zip(entries, filled, strict=True)]
     unfilled = tuple(
         entry
@@ -140,9 +154,22 @@ def wanted(
     nics = [_nic(nic, host, desired) for nic in guest.nics]
     default = default_options(existing.stored.domain_type if existing else host.domain_type)
     owner = _owner(guest, host, type_, existing, refusals)
-    blocked = blocked or (creating and bool(owner.refused))
+    blocked = blocked or (creating and bool(owner.refused or seeding.refused))
     fields = owner.names(back=_back(existing, default))
-    mark = _mark(guest, desired, existing, entries, fields, generation, unfilled=bool(unfilled))
+    mark = replace(
+        _mark(
+            guest,
+            desired,
+            existing,
+            entries,
+            fields,
+            generation,
+            unfilled=bool(unfilled) or seeding.pending,
+        ),
+        seed=seeding.seed,
+        cloud_init=seeding.cloud_init,
+        tokens=seeding.tokens,
+    )
     if existing is not None:
         mark = replace(mark, snapshots=recorded(guest, existing, desired.repository, now))
     before = existing.mark if existing else mark  # what was let go is still ours to take away
@@ -150,7 +177,9 @@ def wanted(
         disks=owned_disks((*before.disks, *entries), existing),
         nics={entry.mac: entry.name for entry in (*before.nics, *mark.nics)},
         fields=owner.owned,
+        seed=seed_target(seeding.seed, existing),
     )
+    disks = devices(entries, drives, stored_disks, host, desired, owned, guest)
     definition = GuestDefinition(
         name=existing.stored.name if existing else guest.name,
         uuid=existing.stored.uuid if existing else guest.uuid,
@@ -160,7 +189,7 @@ def wanted(
         vcpus=guest.cpus,
         memory=guest.memory,
         boot=guest.boot,
-        disks=devices(entries, drives, stored_disks, host, desired, owned, guest),
+        disks=with_seed(disks, seeding.seed, host),
         nics=_all_nics(nics, existing, owned),
         # libxl gives a console to every PV and PVH guest, asked for or not.
         console=guest.console or type_ in (GuestType.PV, GuestType.PVH),
@@ -177,9 +206,20 @@ def wanted(
         definition=definition,
         owned=owned,
         unfilled=unfilled,
+        seeding=seeding,
         refusals=tuple(refusals),
         blocked=blocked,
     )
+
+
+def _taken(guest: DesiredGuest, existing: Existing | None) -> set[Target]:
+    """The targets that are given or asked for already."""
+    taken = {disk.target for disk in guest.disks if disk.target}
+    if existing is not None:
+        taken |= {disk.target for disk in existing.stored.disks}
+        taken |= {entry.target for entry in existing.mark.disks}
+        taken |= {existing.mark.seed.target} if existing.mark.seed is not None else set()
+    return taken
 
 
 def _type(

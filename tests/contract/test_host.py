@@ -21,14 +21,16 @@ from reconciler.model.definition import (
     Vcpus,
     VolumeSource,
 )
-from reconciler.model.mark import Phase
+from reconciler.model.mark import MarkedSeed, Phase
 from reconciler.model.names import Digest, GuestName, LibvirtPool, Target, VolumeName
 from reconciler.model.observed import RunState, StateReason
+from reconciler.model.seed import SEED_CAPACITY_BYTES, SeedData
 from reconciler.model.steps import (
     AttachDisk,
     AttachNic,
     ChangeMedium,
     ChangeNic,
+    CreateSeed,
     CreateVolume,
     DefineGuest,
     DestroyGuest,
@@ -37,6 +39,7 @@ from reconciler.model.steps import (
     DiscardVolume,
     GrowDisk,
     GrowVolume,
+    RemoveSeed,
     SetAutostart,
     SetMark,
     SetMemory,
@@ -67,6 +70,7 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 _XEN = pytest.param("xen", marks=pytest.mark.xen)
 on_every_ground = pytest.mark.parametrize("ground", ["memory", "test", "qemu", _XEN], indirect=True)
 on_all_but_xen = pytest.mark.parametrize("ground", ["memory", "test", "qemu"], indirect=True)
+where_seeds_are_made = pytest.mark.parametrize("ground", ["memory", "qemu", _XEN], indirect=True)
 where_guests_live = pytest.mark.parametrize("ground", ["memory", "qemu"], indirect=True)
 on_the_test_driver = pytest.mark.parametrize("ground", ["test"], indirect=True)
 
@@ -539,6 +543,7 @@ def test_what_the_driver_cannot_do_is_refused_without_a_try(ground: Ground) -> N
             GrowVolume,
             {"pool": GUESTS, "volume": "contract-data", "capacity_bytes": 99 * MIB},
         ),
+        ("volume_upload", CreateSeed, {**_PLACE, "instance": "contract", "data": _DATA}),
     ):
         assert not getattr(capabilities, capability)
         with pytest.raises(RefusedError):
@@ -653,3 +658,86 @@ def test_the_volume_of_a_stopped_guest_grows_and_never_shrinks(ground: Ground) -
             volume=VolumeName("contract-none"),
             capacity_bytes=MIB,
         )
+
+
+# ---------------------------------------------------------------------------------------- seeds
+
+_DATA = SeedData(digest=Digest("00"), size_bytes=14, user_data="#cloud-config\n")
+_SEED = MarkedSeed(
+    target=Target("vdb"),
+    pool=GUESTS,
+    volume=VolumeName("contract-cidata.iso"),
+    digest=_DATA.digest,
+    instance="contract",
+    filled=False,
+)
+_PLACE = {"pool": _SEED.pool, "volume": _SEED.volume}
+
+
+def _seeded(ground: Ground, seed: MarkedSeed | None) -> None:
+    """Say in the guest's mark what there is of a seed."""
+    plain = mark(NAME, ground.definition().uuid)
+    do(ground, SetMark, mark=replace(plain, seed=seed))
+
+
+@where_guests_live
+def test_a_seed_is_made_and_never_made_over(ground: Ground) -> None:
+    ground.define(ground.definition())
+    _seeded(ground, _SEED)
+    do(ground, CreateSeed, **_PLACE, instance="contract", data=_DATA)
+    made = ground.host.observe().pools[GUESTS].volumes[_SEED.volume]
+    assert made.capacity_bytes == SEED_CAPACITY_BYTES
+    with pytest.raises(StalledError):
+        do(ground, CreateSeed, **_PLACE, instance="contract", data=_DATA)
+    with pytest.raises(StalledError):
+        do(
+            ground,
+            CreateSeed,
+            pool=LibvirtPool("nowhere"),
+            volume=_SEED.volume,
+            instance="contract",
+            data=_DATA,
+        )
+
+
+@where_seeds_are_made
+def test_a_seed_that_was_not_finished_or_is_done_is_removed(ground: Ground) -> None:
+    ground.define(ground.definition())
+    for seed in (_SEED, replace(_SEED, filled=True, done=True)):
+        _seeded(ground, _SEED)
+        do(ground, CreateSeed, **_PLACE, instance="contract", data=_DATA)
+        _seeded(ground, seed)
+        do(ground, RemoveSeed, **_PLACE)
+        assert _SEED.volume not in ground.host.observe().pools[GUESTS].volumes
+        do_without_writing(ground, RemoveSeed, **_PLACE)
+
+
+@where_guests_live
+def test_a_volume_that_no_mark_calls_a_seed_that_may_go_is_not_removed(ground: Ground) -> None:
+    """Neither another volume, nor a seed that the guest needs, nor one that a guest still has."""
+    definition = ground.define(ground.definition())
+    _seeded(ground, _SEED)
+    do(ground, CreateSeed, **_PLACE, instance="contract", data=_DATA)
+    for seed in (None, replace(_SEED, filled=True), replace(_SEED, volume=VolumeName("other"))):
+        _seeded(ground, seed)
+        with pytest.raises(RefusedError):
+            do(ground, RemoveSeed, **_PLACE)
+    source = VolumeSource(pool=_SEED.pool, volume=_SEED.volume)
+    disk = replace(ground.disk(1, _SEED.volume), source=source, read_only=True)
+    done = replace(mark(NAME, definition.uuid), seed=replace(_SEED, filled=True, done=True))
+    ground.define(replace(definition, disks=(disk,)))
+    do(ground, SetMark, mark=done)
+    with pytest.raises(RefusedError):
+        do(ground, RemoveSeed, **_PLACE)
+    assert _SEED.volume in ground.host.observe().pools[GUESTS].volumes
+
+
+@on_all_but_xen
+def test_a_seed_is_not_claimed_over_a_volume_that_is_there(ground: Ground) -> None:
+    """The right to remove it must not be given for a volume that somebody else has put there."""
+    ground.create_volume(_SEED.volume)
+    definition = ground.definition()
+    claiming = replace(mark(NAME, definition.uuid), seed=_SEED)
+    with pytest.raises(StalledError):
+        ground.define(replace(definition, mark=claiming))
+    assert ground.host.observe().guests == {}

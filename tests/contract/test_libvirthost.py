@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -11,16 +12,20 @@ import pytest
 
 from reconciler.errors import StalledError, TransientError, UnknownOutcomeError
 from reconciler.hypervisor.libvirthost import LibvirtHost
+from reconciler.hypervisor.nocloud import render_seed
 from reconciler.model.definition import DiskFormat, NetworkSource
-from reconciler.model.mark import Mark
-from reconciler.model.names import HostName, VolumeName
+from reconciler.model.mark import Mark, MarkedSeed
+from reconciler.model.names import Digest, HostName, Target, VolumeName
 from reconciler.model.observed import RunState, StateReason
+from reconciler.model.seed import SeedData
 from reconciler.model.steps import (
     AttachNic,
     ChangeNic,
+    CreateSeed,
     CreateVolume,
     DefineGuest,
     DestroyGuest,
+    RemoveSeed,
     SetMark,
     SetMemory,
     ShutDownGuest,
@@ -100,6 +105,46 @@ def test_a_file_that_libvirt_has_not_noticed_is_neither_claimed_nor_overwritten(
         qemu.define(replace(definition, mark=begun))
     assert file.read_text() == "precious"
     assert qemu.host.observe().guests == {}
+
+
+def test_a_seed_is_whole_closed_to_all_but_root_and_overwritten_before_it_goes(
+    qemu: QemuGround,
+) -> None:
+    """Another name of the same file shows what is left of it: nothing that could be read."""
+    qemu.define(qemu.definition())
+    seed = MarkedSeed(
+        target=Target("vdb"),
+        pool=GUESTS,
+        volume=VolumeName("contract-cidata.iso"),
+        digest=Digest("00"),
+        instance="contract",
+        filled=False,
+    )
+    do(qemu, SetMark, mark=replace(mark(NAME, qemu.definition().uuid), seed=seed))
+    data = SeedData(digest=Digest("00"), size_bytes=6, user_data="secret")
+    place = {"pool": seed.pool, "volume": seed.volume}
+    do(qemu, CreateSeed, **place, instance="contract", data=data)
+    file = qemu.lab.directory / "lib/images" / seed.volume
+    assert (stat.S_IMODE(file.stat().st_mode), file.stat().st_uid) == (0o600, 0)
+    assert _content(qemu, seed.volume) == render_seed(data, instance="contract", hostname=NAME)
+    again = file.with_suffix(".again")
+    again.hardlink_to(file)
+    do(qemu, RemoveSeed, **place)
+    assert not file.exists()
+    left = again.read_bytes()
+    again.unlink()
+    assert b"secret" not in left
+    assert not any(left)
+
+
+def _content(qemu: QemuGround, name: VolumeName) -> bytes:
+    volume = qemu.hand.storagePoolLookupByName(GUESTS).storageVolLookupByName(name)
+    stream = qemu.hand.newStream(0)
+    pieces: list[bytes] = []
+    volume.download(stream, 0, 0, 0)
+    stream.recvAll(lambda _stream, piece, _opaque: pieces.append(piece), None)
+    stream.finish()
+    return b"".join(pieces)
 
 
 @pytest.mark.parametrize("made", list(DiskFormat))

@@ -39,6 +39,7 @@ from reconciler.model.mark import (
     MarkedDisk,
     MarkedNic,
     MarkedOperation,
+    MarkedSeed,
     MarkedSnapshot,
     OperationKind,
     Phase,
@@ -155,6 +156,30 @@ _TRASHED = replace(
     trash=Trash(since=_NOON, until=_LATER, commit=Sha("8c2f1e4"), approval=PlanId("5d1c-90ab")),
     tokens=("reinstall 2026", 'a "quoted" <token>'),
 )
+_SEED = MarkedSeed(
+    target=Target("vdb"),
+    pool=LibvirtPool("default"),
+    volume=VolumeName("lists-cidata.iso"),
+    digest=Digest("0f1e2d3c4b5a69788796a5b4c3d2e1f0"),
+    instance="9f1c2b7e-0000-4000-8000-000000000001",
+    filled=True,
+)
+_SEEDED = replace(MARK, seed=_SEED, cloud_init=_SEED.digest)
+_SEED_LEAVES = replace(
+    MARK,
+    seed=MarkedSeed(
+        target=Target("xvdc"),
+        pool=LibvirtPool("vg0"),
+        volume=VolumeName("web-cidata.iso"),
+        digest=Digest("00ff"),
+        instance="9f1c2b7e-0000-4000-8000-000000000001-2026-03-02",
+        filled=True,
+        done=True,
+    ),
+    cloud_init=Digest("00ff"),
+    tokens=("cloudInit:2026-03-02",),
+)
+_SEED_BEGUN = replace(MARK, seed=replace(_SEED, filled=False))
 _BINNED_AGAIN = Trash(since=_LATER, until=datetime(2027, 1, 1, tzinfo=UTC), commit=Sha("1"))
 
 
@@ -261,6 +286,16 @@ DEFINITIONS: Mapping[str, GuestDefinition] = {
     name: canonical(definition)
     for name, definition in {
         "kvm-bios": _KVM,
+        "kvm-with-a-seed": replace(
+            _KVM,
+            disks=(
+                *_KVM.disks,
+                replace(_disk("vdb", Bus.VIRTIO, "default", "lists-cidata.iso"), read_only=True),
+            ),
+            mark=_SEEDED,
+        ),
+        "kvm-with-a-seed-begun": replace(_KVM, mark=_SEED_BEGUN),
+        "xen-after-its-seed": replace(_XEN, mark=_SEED_LEAVES),
         "kvm-without-anything": replace(
             _KVM, disks=(), nics=(), agent=False, console=False, mark=None
         ),

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.manifests import Resolved, load, parse_file, resolve
+from reconciler.manifests.included import is_user_data
 from reconciler.manifests.intent import intent_of
 from reconciler.model.names import GuestName
 from tests.unit.manifests.world import BASE, COMMIT
@@ -67,7 +68,7 @@ PARSED = {path: parse_file(content) for path, content in BASE.items()}
 
 def with_base(path: str, content: bytes) -> Resolved:
     """The base, which is parsed once for all examples, and one file more."""
-    return resolve({**PARSED, path: parse_file(content)}, commit=COMMIT)
+    return resolve({**PARSED, path: parse_file(content)}, included={}, commit=COMMIT)
 
 
 def either_a_world_or_problems(found: Resolved) -> None:
@@ -81,8 +82,9 @@ def either_a_world_or_problems(found: Resolved) -> None:
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_documents_or_faults(content: bytes) -> None:
+    """Or say of themselves that they are none of ours."""
     parsed = parse_file(content)
-    assert parsed.documents or parsed.faults
+    assert parsed.documents or parsed.faults or is_user_data(content)
 
 
 @given(st.lists(st.sampled_from(TOKENS), max_size=30))
@@ -273,7 +275,7 @@ def test_a_history_of_commits_ends_where_its_last_commit_alone_does(
             kept = cache.setdefault(content, parsed[path])
             assert isinstance(kept, type(parsed[path]))
             parsed[path] = kept
-        previous = resolve(parsed, commit=COMMIT, previous=previous)
+        previous = resolve(parsed, included={}, commit=COMMIT, previous=previous)
         fresh = load(files, commit=COMMIT)
         assert previous.problems == fresh.problems
         assert previous.world == fresh.world

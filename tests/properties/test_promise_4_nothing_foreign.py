@@ -10,14 +10,8 @@ from hypothesis import strategies as st
 
 from reconciler.model.definition import GuestDefinition, VolumeSource
 from reconciler.model.names import Digest, LibvirtPool, VolumeName
-from reconciler.model.steps import (
-    CreateVolume,
-    DefineGuest,
-    DiscardVolume,
-    GrowVolume,
-    SetMark,
-    Step,
-)
+from reconciler.model.steps import DefineGuest, DiscardVolume, RemoveSeed, SetMark, Step
+from reconciler.planner.effects import OnVolume
 from tests.strategies.stories import Event, events, stories
 from tests.strategies.worlds import (
     HOSTS,
@@ -125,6 +119,12 @@ def test_volumes_that_no_mark_of_ours_names_stay_as_they_are(
             for entry in one.mark.disks
             if entry.ours
         }
+        ours |= {
+            (each.name, one.mark.seed.pool, one.mark.seed.volume)
+            for each in story.hosts.values()
+            for one in each.observe().guests.values()
+            if one.mark is not None and one.mark.uuid == one.uuid and one.mark.seed is not None
+        }
         full = {
             (each.name, disk.source.pool, disk.source.volume)
             for each in story.hosts.values()
@@ -136,9 +136,9 @@ def test_volumes_that_no_mark_of_ours_names_stay_as_they_are(
         }
         steps = _pass(story)
         for step in steps:
-            if isinstance(step, DiscardVolume | GrowVolume | CreateVolume):
+            if isinstance(step, OnVolume):
                 assert (step.host, step.pool, step.volume) in ours
-            if isinstance(step, DiscardVolume):
+            if isinstance(step, DiscardVolume | RemoveSeed):
                 assert (step.host, step.pool, step.volume) not in full
         after = _volumes(story)
         for key, one in before.items():

@@ -13,6 +13,7 @@ from reconciler.model.mark import (
     MarkedDisk,
     MarkedNic,
     MarkedOperation,
+    MarkedSeed,
     MarkedSnapshot,
     OperationKind,
     Phase,
@@ -97,6 +98,16 @@ def marks() -> st.SearchStrategy[Mark]:
     operation = st.builds(
         MarkedOperation, kind=st.sampled_from(OperationKind), id=words, since=instants
     )
+    seed = st.builds(
+        MarkedSeed,
+        target=st.sampled_from(TARGETS).map(Target),
+        pool=st.sampled_from(POOLS).map(LibvirtPool),
+        volume=st.sampled_from(VOLUMES).map(VolumeName),
+        digest=st.sampled_from(DIGESTS).map(Digest),
+        instance=words,
+        filled=st.booleans(),
+        done=st.booleans(),
+    )
     return st.builds(
         Mark,
         owner=st.sampled_from(REPOSITORIES),
@@ -136,4 +147,6 @@ def marks() -> st.SearchStrategy[Mark]:
         trash=st.none() | trash,
         operation=st.none() | operation,
         tokens=st.lists(words, max_size=2).map(tuple),
+        seed=st.none() | seed,
+        cloud_init=st.none() | st.sampled_from(DIGESTS).map(Digest),
     )

@@ -64,6 +64,7 @@ from tests.strategies.worlds import (
     pool,
     their_disk,
     their_nic,
+    told,
     volume_disk,
 )
 
@@ -164,6 +165,18 @@ _SNAPSHOTS: st.SearchStrategy[dict[str, object]] = st.sampled_from(
         },
     )
 )
+_SEEDS = st.sampled_from(
+    (
+        {},
+        {},
+        {},
+        {"cloud_init": told()},
+        {"cloud_init": told("two")},
+        {"cloud_init": told(keep=True)},
+        {"cloud_init": told(rerun="again")},
+        {"cloud_init": told("two", rerun="once-more")},
+    )
+)
 _MACHINE = st.integers(0, len(_MACHINES) - 1)
 _CONDUCT = st.integers(0, len(_CONDUCTS) - 1)
 _DISK = st.integers(0, len(_DISKS) - 1)
@@ -178,6 +191,7 @@ def guests(draw: st.DrawFn, name: GuestName) -> DesiredGuest:
         **_CONDUCTS[draw(_CONDUCT)],
         **draw(_OPTIONS),
         **draw(_SNAPSHOTS),
+        **draw(_SEEDS),
     }
     cards = draw(_CARDS)
     earlier = [other for other in NAMES if other < name]

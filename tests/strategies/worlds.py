@@ -84,6 +84,7 @@ from reconciler.model.observed import (
     StateReason,
 )
 from reconciler.model.policy import Policy
+from reconciler.model.seed import DesiredCloudInit, SeedData
 from reconciler.planner import plan
 from reconciler.planner.effects import digest_of, remembered
 
@@ -118,6 +119,7 @@ ABLE = Capabilities(
     grow_running_disk=True,
     grow_stopped_volume=True,
     volume_sources=True,
+    volume_upload=True,
     agent=True,
     snapshots=True,
 )
@@ -132,6 +134,7 @@ UNABLE = Capabilities(
     grow_running_disk=False,
     grow_stopped_volume=False,
     volume_sources=False,
+    volume_upload=False,
     agent=False,
     snapshots=False,
 )
@@ -154,6 +157,18 @@ def volume_disk(
         size_bytes=size_gib * GIB,
         format=DiskFormat.QCOW2 if qcow2 else DiskFormat.RAW,
         image=ImageRef(storage=StorageName("guests"), volume=IMAGE) if image else None,
+    )
+
+
+def told(text: str = "one", *, keep: bool = False, rerun: str | None = None) -> DesiredCloudInit:
+    """What a guest shall be told; ``intended`` gives it its guest's volume."""
+    digest = Digest(blake2b(text.encode(), digest_size=16).hexdigest())
+    return DesiredCloudInit(
+        data=SeedData(digest=digest, size_bytes=len(text), user_data=text),
+        storage=StorageName("guests"),
+        volume=VolumeName("cidata.iso"),
+        keep=keep,
+        rerun=rerun,
     )
 
 
@@ -213,7 +228,10 @@ def intended(one: DesiredGuest) -> DesiredGuest:
         else disk
         for disk in one.disks
     )
-    one = replace(one, disks=disks, intent=Digest(""))
+    seed = one.cloud_init
+    if seed is not None:
+        seed = replace(seed, volume=VolumeName(f"{one.name}-cidata.iso"))
+    one = replace(one, disks=disks, cloud_init=seed, intent=Digest(""))
     return replace(one, intent=Digest(blake2b(repr(one).encode(), digest_size=8).hexdigest()))
 
 

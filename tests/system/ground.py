@@ -13,6 +13,7 @@ from reconciler.bootstrap import Opened, libvirt_host, open_controller
 from reconciler.controller.results import Converged
 from reconciler.hypervisor.port import Host
 from reconciler.model.desired import DesiredHost
+from reconciler.model.policy import Policy
 from reconciler.settings import Settings
 from tests.demo.stage import AROUND, HOST, POOLS, Repository
 from tests.lab.qemu import QemuHost
@@ -63,10 +64,12 @@ class Ground:
         )
 
     @contextmanager
-    def controller(self) -> Iterator[Opened]:
+    def controller(self, policy: Policy | None = None) -> Iterator[Opened]:
         """A new controller on the same repository, host and state directory."""
         self.doors.clear()
-        with open_controller(self.settings(), writing=True, host_for=self._counted) as opened:
+        with open_controller(
+            self.settings(), writing=True, host_for=self._counted, policy=policy
+        ) as opened:
             yield opened
 
     @property
@@ -109,5 +112,5 @@ def converge(opened: Opened) -> Converged:
         within=WITHIN, stop=threading.Event(), tell=lambda _: None, patience=timedelta(seconds=20)
     )
     assert done.complete
-    assert done.last.problems == ()
+    assert done.last.problems == (), done.last.problems
     return done

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainValidator,
+    WithJsonSchema,
+    model_validator,
+)
 
 from reconciler.manifests.fields import (
     CPU_MODEL,
@@ -14,10 +21,14 @@ from reconciler.manifests.fields import (
     CommandLine,
     Duration,
     HostPath,
+    LabelKey,
+    LabelValue,
     Metadata,
     Name,
     NotBuilt,
+    RepositoryPath,
     Size,
+    Token,
     UuidText,
     refuse,
 )
@@ -221,13 +232,89 @@ class UpdateSpec(Closed):
     )
 
 
-class CloudInitSpec(Closed):
-    """What a new guest is told at its first start."""
+class TextSpec(Closed):
+    """A text: written here, or a file of the repository."""
 
-    user_data: dict[str, str] | None = Field(
-        None, alias="userData", description="Text, or `{file: PATH}`."
+    text: str | None = Field(
+        None, description="The text itself; a text alone, as in `userData: |`, means this."
     )
-    rerun: str | None = Field(None, description="A new token gives the guest its data again.")
+    file: RepositoryPath | None = Field(
+        None,
+        description=(
+            "The path of a file with the text, from the folder of `domops.yaml`. A file that is"
+            " named here is no manifest, whatever its name ends in, and no more is one that begins"
+            " with `#cloud-config`."
+        ),
+        examples=["guests/lists/user-data.yaml"],
+    )
+
+
+def _long_text(value: object) -> object:
+    """What is refused here is not shown: it may be secret."""
+    if isinstance(value, str):
+        return {"text": value}
+    if isinstance(value, int | float | tuple):
+        raise refuse("must be text, or {file: PATH}", "write it below userData: | as it shall be")
+    return value
+
+
+Text = Annotated[
+    TextSpec | None, BeforeValidator(_long_text, json_schema_input_type=str | TextSpec)
+]
+
+
+class CloudInitSpec(Closed):
+    """What a new guest is told at its first start, by cloud-init's NoCloud source."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_a_map(cls, value: object) -> object:
+        """A text that stands here by mistake is not shown either."""
+        if isinstance(value, str):
+            raise refuse("must be a map of fields", "write the text below userData: |")
+        return value
+
+    user_data: Text = Field(
+        None,
+        alias="userData",
+        description="The user data, as cloud-init takes them; at most 256 KiB.",
+        examples=[{"file": "guests/lists/user-data.yaml"}],
+    )
+    meta_data: dict[LabelKey, LabelValue] = Field(
+        default_factory=dict,
+        alias="metaData",
+        description=(
+            "What is added to the meta-data. `instance-id` is always domops' own; `local-hostname`"
+            " is the guest's name unless it is written here."
+        ),
+        examples=[{"local-hostname": "lists.example.org"}],
+    )
+    network_config: Text = Field(
+        None,
+        alias="networkConfig",
+        description="The network configuration, in either of cloud-init's versions.",
+        examples=[{"file": "guests/lists/network.yaml"}],
+    )
+    keep: bool = Field(
+        default=False,
+        description=(
+            "Whether the seed stays with the guest. Otherwise it is taken away, and its volume"
+            " deleted, when the guest has been running for five minutes."
+        ),
+    )
+    rerun: Token | None = Field(
+        None,
+        description=(
+            "A token that the guest was not given before: it is told its data once more, as another"
+            " instance, at its next start."
+        ),
+        examples=["2026-03-02"],
+    )
+    storage: Name | None = Field(
+        None,
+        description="The Storage of the seed; that of the first disk when absent.",
+        examples=["san"],
+    )
 
 
 class PlacementSpec(Closed):
@@ -348,8 +435,10 @@ class GuestDefaults(Closed):
         default=False,
         description="Refuse to delete the guest until a commit that says `false` was applied.",
     )
-    cloud_init: Annotated[CloudInitSpec | None, NotBuilt("bake it into the image")] = Field(
-        None, alias="cloudInit", description="What a new guest is told at its first start."
+    cloud_init: CloudInitSpec | None = Field(
+        None,
+        alias="cloudInit",
+        description="What a new guest is told at its first start. Fixed at creation.",
     )
     placement: Annotated[PlacementSpec | None, NotBuilt("pin the guest with spec.host")] = Field(
         None, description="Where the guest would rather be."

@@ -1,7 +1,8 @@
 #!/bin/sh
 # The whole of the lab's guest: it loads its drivers, looks after its disks and CPUs, and says about
 # once a second how it is. It asks nobody and changes no disk, but for one that the kernel's command
-# line names as lab.format=NAME and that is blank.
+# line names as lab.format=NAME and that is blank. Of a cloud-init seed that it finds it says once who
+# the seed says that it is, and the digest of the user data.
 #
 #   lab.format=vdb   make an ext4 file system on vdb, if vdb is blank
 #   lab.deaf=1       ignore the power button and the agent's shutdown, as a hung guest does
@@ -90,6 +91,25 @@ look_after_disks() {
   done
 }
 
+# is_seed NAME: an ISO 9660 file system with the label that cloud-init looks for.
+is_seed() { [ "$(dd if="/dev/$1" bs=1 skip=32808 count=6 2>/dev/null)" = cidata ]; }
+
+look_for_seeds() {
+  for disk in /sys/block/vd* /sys/block/xvd* /sys/block/sr*; do
+    [ -e "$disk" ] || continue
+    name=${disk##*/}
+    case " $seeds_seen " in *" $name "*) continue ;; esac
+    seeds_seen="$seeds_seen $name" # asked once: a seed is there when its guest starts, or never
+    is_seed "$name" || continue
+    mkdir -p /run/seed
+    mount -t iso9660 -o ro "/dev/$name" /run/seed || continue
+    instance=$(sed -n 's/.*"instance-id": "\([^"]*\)".*/\1/p' /run/seed/meta-data)
+    user=$(sha256sum </run/seed/user-data)
+    umount /run/seed # so that it can be taken away
+    echo "SEED {\"disk\": \"$name\", \"instance\": \"$instance\", \"user\": \"${user%% *}\"}"
+  done
+}
+
 bring_up_cpus() {
   for switch in /sys/devices/system/cpu/cpu*/online; do
     [ -e "$switch" ] || continue
@@ -145,6 +165,7 @@ while :; do
   bring_up_cpus
   bring_up_nics
   look_after_disks
+  look_for_seeds
   say
   sleep 1
 done

@@ -143,6 +143,7 @@ def host(name: str) -> ObservedHost:
             grow_running_disk=True,
             grow_stopped_volume=True,
             volume_sources=True,
+            volume_upload=True,
             agent=True,
             snapshots=True,
         ),

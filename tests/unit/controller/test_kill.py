@@ -29,7 +29,7 @@ def test_a_killed_controller_is_understood_by_the_next(
 ) -> None:
     stage.begin("a")
     stage.commit("Add web", guests_web=guest_yaml("web"))
-    _kill_at(stage, number, when)
+    kill_at(stage, number, when)
     if lost:
         shutil.rmtree(stage.state)
     stage.hosts["a"] = raised(stage.root / WORLD)
@@ -53,7 +53,7 @@ def test_a_killed_controller_is_understood_by_the_next(
     assert stage.writes() == before
 
 
-def _kill_at(stage: Stage, number: int, when: str) -> None:
+def kill_at(stage: Stage, number: int, when: str) -> None:
     command = [sys.executable, "-m", "tests.unit.controller.victim"]
     with subprocess.Popen(
         [*command, str(stage.root), str(number), when],

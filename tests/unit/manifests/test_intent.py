@@ -52,6 +52,7 @@ from reconciler.model.names import (
     VolumeName,
 )
 from reconciler.model.options import Options
+from reconciler.model.seed import DesiredCloudInit, SeedData
 
 ROOT = VolumeDisk(
     name=DiskName("root"),
@@ -96,6 +97,11 @@ GUEST = DesiredGuest(
     origin=Origin(path="a.yaml", line=1),
 )
 
+TOLD = DesiredCloudInit(
+    data=SeedData(digest=Digest("0"), size_bytes=1),
+    storage=StorageName("guests"),
+    volume=VolumeName("lists-cidata.iso"),
+)
 OTHER_ROOTS = (
     replace(ROOT, name=DiskName("data")),
     replace(ROOT, target=Target("xvda")),
@@ -165,6 +171,13 @@ OTHERS: dict[str, tuple[DesiredGuest, ...]] = {
     "autostart": (replace(GUEST, autostart=Autostart.ON),),
     "protect": (replace(GUEST, protect=True),),
     "adopt": (replace(GUEST, adopt=True),),
+    "cloud_init": (
+        replace(GUEST, cloud_init=TOLD),
+        replace(GUEST, cloud_init=replace(TOLD, data=SeedData(digest=Digest("1"), size_bytes=1))),
+        replace(GUEST, cloud_init=replace(TOLD, storage=StorageName("other"))),
+        replace(GUEST, cloud_init=replace(TOLD, keep=True)),
+        replace(GUEST, cloud_init=replace(TOLD, rerun="again")),
+    ),
     "labels": (replace(GUEST, labels={}), replace(GUEST, labels={"service": "web"})),
     "mentioned": (replace(GUEST, mentioned=(RNG,)),),
     "options": (replace(GUEST, mentioned=(RNG,), options=Options(rng=True)),),

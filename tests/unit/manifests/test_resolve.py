@@ -218,7 +218,7 @@ def test_a_second_commit_takes_over_the_guests_that_nothing_touched() -> None:
         "three.yaml": guest(PLAIN, name="three"),
     }
     parsed = {path: parse_file(content) for path, content in files.items()}
-    before = resolve(parsed, commit=COMMIT)
+    before = resolve(parsed, included={}, commit=COMMIT)
     assert before.world is not None
 
     changed = {
@@ -226,10 +226,10 @@ def test_a_second_commit_takes_over_the_guests_that_nothing_touched() -> None:
         "small.yaml": parse_file(guest("cpus: 2\nmemory: 1GiB", name="small", kind="GuestClass")),
         "two.yaml": parse_file(guest(PLAIN + "protect: true", name="two")),
     }
-    after = resolve(changed, commit=COMMIT, previous=before)
+    after = resolve(changed, included={}, commit=COMMIT, previous=before)
 
     assert after.world is not None
-    assert after.world == resolve(changed, commit=COMMIT).world
+    assert after.world == resolve(changed, included={}, commit=COMMIT).world
     same = {
         name for name, found in after.world.guests.items() if found is before.world.guests.get(name)
     }
@@ -239,14 +239,14 @@ def test_a_second_commit_takes_over_the_guests_that_nothing_touched() -> None:
 def test_a_second_commit_takes_nothing_over_when_the_surroundings_changed() -> None:
     parsed = {path: parse_file(content) for path, content in BASE.items()}
     parsed["one.yaml"] = parse_file(guest(PLAIN, name="one"))
-    before = resolve(parsed, commit=COMMIT)
+    before = resolve(parsed, included={}, commit=COMMIT)
     assert before.world is not None
     without_pool = BASE["base.yaml"].replace(
         b"Pool\nmetadata: {name: main}", b"Pool\nmetadata: {name: other}"
     )
     parsed["base.yaml"] = parse_file(without_pool)
 
-    after = resolve(parsed, commit=COMMIT, previous=before)
+    after = resolve(parsed, included={}, commit=COMMIT, previous=before)
 
     assert {problem.field for problem in after.problems} == {"spec.pool"}
     assert {problem.path for problem in after.problems} == {"base.yaml", "one.yaml"}

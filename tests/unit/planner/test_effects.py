@@ -16,6 +16,7 @@ from reconciler.model.steps import (
     AttachNic,
     ChangeMedium,
     ChangeNic,
+    CreateSeed,
     CreateSnapshot,
     CreateVolume,
     DefineGuest,
@@ -25,6 +26,7 @@ from reconciler.model.steps import (
     DiscardVolume,
     GrowDisk,
     GrowVolume,
+    RemoveSeed,
     ResumeGuest,
     SetAutostart,
     SetMark,
@@ -52,6 +54,7 @@ from tests.strategies.worlds import (
     nic,
     their_disk,
     their_nic,
+    told,
     volume_disk,
 )
 
@@ -94,6 +97,14 @@ def _steps(story: Story) -> tuple[Step, ...]:
             image=None,
         ),
         DiscardVolume(**on, pool=POOL, volume=VolumeName("one.iso")),
+        CreateSeed(
+            **on,
+            pool=POOL,
+            volume=VolumeName("a-cidata.iso"),
+            instance="a",
+            data=told().data,
+        ),
+        RemoveSeed(**on, pool=POOL, volume=VolumeName("two.iso")),
         GrowVolume(**on, pool=POOL, volume=VolumeName("one.iso"), capacity_bytes=9 * GIB),
         GrowDisk(**on, target=Target("vda"), capacity_bytes=9 * GIB),
         ShutDownGuest(**on, timeout_s=1),
@@ -211,7 +222,7 @@ def test_every_kind_of_step_is_planned_by_some_story() -> None:
     """A step that no plan ever holds is dead, or a rule forgot it."""
     seen: set[type] = set()
 
-    def told(story: Story, *wishes: DesiredWorld) -> None:
+    def passed(story: Story, *wishes: DesiredWorld) -> None:
         for wish in wishes:
             story.arrive(wish)
             for outcome in story.passes(200):
@@ -229,21 +240,26 @@ def test_every_kind_of_step_is_planned_by_some_story() -> None:
     stopped = replace(small, state=GuestState.STOPPED)
     grown = guest("a", state=GuestState.STOPPED, disks=(volume_disk(size_gib=5),))
     story = Story.of(desired(), host(HOSTS[0]), host(HOSTS[1]))
-    told(story, desired(small), desired(large), desired(small), desired(stopped), desired(grown))
-    told(story, desired(guest("a", host=story.host_of("a").name)))
+    passed(story, desired(small), desired(large), desired(small), desired(stopped), desired(grown))
+    passed(story, desired(guest("a", host=story.host_of("a").name)))
     deaf = ShutdownPolicy(timeout_s=5, then=ThenWhat.DESTROY)
-    told(story, desired(guest("a", shutdown=deaf)))
+    passed(story, desired(guest("a", shutdown=deaf)))
     story.host_of("a").stage_deaf(story.find("a").uuid)
-    told(story, desired(guest("a", shutdown=deaf, state=GuestState.STOPPED)))
+    passed(story, desired(guest("a", shutdown=deaf, state=GuestState.STOPPED)))
+    passed(
+        Story.of(desired(), host(HOSTS[0]), host(HOSTS[1])),
+        desired(guest("a", cloud_init=told())),
+    )
     half = Story.of(desired(small), host(HOSTS[0]), host(HOSTS[1], capabilities=UNABLE))
     for _ in range(2):
         half.carry_out(half.plan())
     half.forget()
-    told(half, desired(small))
+    passed(half, desired(small))
     held = replace(small, agent=True, disks=(volume_disk(qcow2=True),))
     named = replace(held, snapshots=(DesiredSnapshot(name=SnapshotName("one")),))
     frozen = Story.of(desired(), host(HOSTS[0]), host(HOSTS[1]))
-    told(frozen, desired(intended(held)), desired(intended(named)))
+    passed(frozen, desired(intended(held)), desired(intended(named)))
     held_still(frozen, frozen.find("a"))
-    told(frozen, desired(intended(named)))
+    passed(frozen, desired(intended(named)))
+    passed(half, desired(small))
     assert seen == set(get_args(Step))
