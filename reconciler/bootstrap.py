@@ -18,6 +18,7 @@ from reconciler.controller.probing import Prober
 from reconciler.controller.remembering import Remembering
 from reconciler.controller.telling import Teller
 from reconciler.controller.wakeups import WakeUps
+from reconciler.controller.waking import Waking
 from reconciler.controller.worlds import Worlds
 from reconciler.errors import DomopsError, RefusedError
 from reconciler.executor.executor import Executor
@@ -152,6 +153,13 @@ def open_controller(
         else:
             journal = Journal.for_reading(path)
         stack.callback(journal.close)
+        if writing:
+            Waking(
+                journal=journal,
+                host_for=lambda host: make_host(host, clock),
+                clock=clock,
+                patience_s=settings.patience_s,
+            ).let_go_on()
         source = open_source(settings, from_folder=from_folder, revision=revision)
         wakeups = WakeUps()
         latest, doors = Latest(clock()), Doors()

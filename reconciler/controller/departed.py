@@ -55,7 +55,7 @@ class Departures:
             if host.present and host.name not in world.hosts
         ]
         here = [
-            KnownHost(name=host.name, pool=host.pool, state=host.state, present=True)
+            KnownHost(name=host.name, pool=host.pool, state=host.state, present=True, uri=host.uri)
             for host in world.hosts.values()
         ]
         self._journal.know_hosts([*here, *gone])

@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 _NEVER_SENT = (libvirt.VIR_ERR_AGENT_UNRESPONSIVE, libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED)
 """No agent answered, or none can: libvirt asks it for a sign of life before each command."""
 
+_DISABLED = "has been disabled"
+"""What an agent says that may not freeze, or that somebody else has freeze already: not ours."""
+
 _OURS_TO_RESUME = (StateReason.BUSY, StateReason.UNKNOWN)
 """Reasons of a pause that nobody meant to last: a job's, or one that a restarted daemon forgot."""
 
@@ -99,10 +102,11 @@ def _freeze(door: Door, domain: libvirt.virDomain) -> _Ice:
         raise
     except DomopsError as error:
         cause = error.__cause__
-        sent = not isinstance(cause, libvirt.libvirtError) or (
-            cause.get_error_code() not in _NEVER_SENT
-        )
-        return _Ice.PERHAPS if sent else _Ice.NONE
+        if isinstance(cause, libvirt.libvirtError) and (
+            cause.get_error_code() in _NEVER_SENT or _DISABLED in str(cause)
+        ):
+            return _Ice.NONE
+        return _Ice.PERHAPS
 
 
 def _let_go(door: Door, domain: libvirt.virDomain, step: CreateSnapshot, ice: _Ice) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -64,7 +64,8 @@ CREATE TABLE hosts (
     state TEXT NOT NULL,
     present INTEGER NOT NULL,
     uuid TEXT,
-    last_complete TEXT
+    last_complete TEXT,
+    uri TEXT
 ) WITHOUT ROWID;
 CREATE TABLE filled (
     host TEXT NOT NULL, pool TEXT NOT NULL, volume TEXT NOT NULL,
@@ -81,6 +82,7 @@ ALTER TABLE events ADD COLUMN step TEXT;
 ALTER TABLE events ADD COLUMN outcome TEXT;
 ALTER TABLE events ADD COLUMN took_s REAL;
 """,
+    2: "ALTER TABLE hosts ADD COLUMN uri TEXT;",
 }
 """What turns the form of that number into the next one; the history is kept."""
 

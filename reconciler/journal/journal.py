@@ -331,7 +331,7 @@ class Journal:
         """Every host that was ever known, as its manifest last was."""
         with self._database.reading() as connection:
             rows = connection.execute(
-                "SELECT name, pool, state, present, uuid FROM hosts"
+                "SELECT name, pool, state, present, uuid, uri FROM hosts"
             ).fetchall()
         return {
             HostName(row[0]): KnownHost(
@@ -340,17 +340,20 @@ class Journal:
                 state=HostState(row[2]),
                 present=bool(row[3]),
                 uuid=UUID(row[4]) if row[4] else None,
+                uri=row[5],
             )
             for row in rows
         }
 
     def know_hosts(self, hosts: Iterable[KnownHost]) -> None:
-        """Remember hosts; a known machine stays where none is told, a last answer always."""
+        """Remember hosts; a known machine or address stays where none is told, an answer always."""
         with self._database.writing() as connection:
             connection.executemany(
-                "INSERT INTO hosts (name, pool, state, present, uuid) VALUES (?, ?, ?, ?, ?)"
+                "INSERT INTO hosts (name, pool, state, present, uuid, uri)"
+                " VALUES (?, ?, ?, ?, ?, ?)"
                 " ON CONFLICT (name) DO UPDATE SET pool = excluded.pool, state = excluded.state,"
-                " present = excluded.present, uuid = coalesce(excluded.uuid, hosts.uuid)",
+                " present = excluded.present, uuid = coalesce(excluded.uuid, hosts.uuid),"
+                " uri = coalesce(excluded.uri, hosts.uri)",
                 [
                     (
                         host.name,
@@ -358,6 +361,7 @@ class Journal:
                         host.state,
                         int(host.present),
                         host.uuid and str(host.uuid),
+                        host.uri,
                     )
                     for host in hosts
                 ],

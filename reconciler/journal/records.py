@@ -133,7 +133,7 @@ class KnownHost:
     """A host that was ever in a good commit or in git's past, as it was last seen there.
 
     ``present`` is whether the commit in force has its manifest; ``uuid`` is the machine that was
-    first seen at it.
+    first seen at it, ``uri`` where it was last reached.
     """
 
     name: HostName
@@ -141,3 +141,4 @@ class KnownHost:
     state: HostState
     present: bool
     uuid: UUID | None = None
+    uri: str | None = None

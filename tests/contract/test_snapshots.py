@@ -22,13 +22,13 @@ from reconciler.model.steps import (
     StartGuest,
 )
 from tests.contract.grounds import OWNER, now
+from tests.contract.places import QemuGround
 from tests.contract.test_host import do, do_without_writing, on_all_but_xen
 from tests.lab.qemu import Agent
 
 if TYPE_CHECKING:
     from reconciler.model.definition import GuestDefinition
     from tests.contract.grounds import Ground
-    from tests.contract.places import QemuGround
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
@@ -43,6 +43,14 @@ def _defined(ground: Ground, format_: DiskFormat = DiskFormat.QCOW2) -> GuestDef
     ground.create_volume("contract-root", mib=64, image=ground.image, format=format_)
     disk = ground.disk(0, "contract-root", format_)
     return ground.define(replace(ground.definition(), disks=(disk,)))
+
+
+def _start(ground: Ground) -> None:
+    """Start it, and wait for its file system where it has a real one."""
+    do(ground, StartGuest)
+    ground.wait_until_up()
+    if isinstance(ground, QemuGround):
+        Agent(ground.domain()).wait_for_mount("vda")
 
 
 def _held(ground: Ground) -> Mark:
@@ -79,8 +87,7 @@ def test_a_snapshot_of_a_stopped_guest_is_taken_once_and_signed(ground: Ground) 
 def test_a_running_guest_is_quiesced_and_goes_on(ground: Ground) -> None:
     """Its memory is kept too, and its mark says nothing of the snapshot when it is over."""
     definition = _defined(ground)
-    do(ground, StartGuest)
-    ground.wait_until_up()
+    _start(ground)
     _take(ground, quiesced=True)
     guest = ground.guest()
     (snapshot,) = guest.snapshots
@@ -110,8 +117,7 @@ def test_a_snapshot_of_somebody_else_is_seen_and_never_taken_for_ours(ground: Gr
 def test_what_was_held_still_is_let_go_on_and_then_the_mark_is_written(ground: Ground) -> None:
     """Also where nothing was held: whoever finds the mark cannot know."""
     _defined(ground)
-    do(ground, StartGuest)
-    ground.wait_until_up()
+    _start(ground)
     mark = ground.guest().mark
     assert mark is not None
     do(ground, SetMark, mark=_held(ground))
@@ -160,8 +166,7 @@ def test_a_snapshot_that_fails_leaves_the_guest_thawed_and_its_mark_as_it_was(
 ) -> None:
     """A raw disk holds none: QEMU says so only after the file systems are frozen."""
     definition = _defined(qemu, DiskFormat.RAW)
-    do(qemu, StartGuest)
-    qemu.wait_until_up()
+    _start(qemu)
     with pytest.raises(StalledError, match="vda"):
         _take(qemu)
     assert qemu.guest().mark == definition.mark
@@ -183,10 +188,21 @@ def test_a_guest_that_a_person_paused_stays_paused(qemu: QemuGround) -> None:
     assert qemu.guest().snapshots == ()
 
 
+def test_what_somebody_else_froze_stays_frozen(qemu: QemuGround) -> None:
+    """A backup's freeze is not ours to end; the snapshot claims no more than its memory makes."""
+    _defined(qemu)
+    _start(qemu)
+    qemu.domain().fsFreeze()
+    _take(qemu)
+    assert _fsfreeze_status(qemu) == "frozen"
+    qemu.domain().fsThaw()
+    (snapshot,) = qemu.guest().snapshots
+    assert snapshot.signature == Signature(owner=OWNER, consistency=Consistency.WITH_MEMORY)
+
+
 def test_what_an_interruption_leaves_frozen_is_thawed(qemu: QemuGround) -> None:
     definition = _defined(qemu)
-    do(qemu, StartGuest)
-    qemu.wait_until_up()
+    _start(qemu)
     do(qemu, SetMark, mark=_held(qemu))
     qemu.domain().fsFreeze()
     assert _fsfreeze_status(qemu) == "frozen"
@@ -200,8 +216,7 @@ def test_a_guest_that_is_brought_back_to_a_snapshot_says_that_it_is_held_still(
 ) -> None:
     """The snapshot has the mark inside that was there while it was taken, and frozen memory."""
     _defined(qemu)
-    do(qemu, StartGuest)
-    qemu.wait_until_up()
+    _start(qemu)
     _take(qemu, quiesced=True)
     after = qemu.guest().mark
     qemu.domain().revertToSnapshot(qemu.domain().snapshotLookupByName(NAME))
@@ -219,8 +234,7 @@ def test_a_stop_in_good_order_makes_an_offline_snapshot(qemu: QemuGround) -> Non
     _defined(qemu)
     with pytest.raises(StalledError, match="good order"):
         _take(qemu, quiesced=True)
-    do(qemu, StartGuest)
-    qemu.wait_until_up()
+    _start(qemu)
     do(qemu, ShutDownGuest, timeout_s=60)
     qemu.wait(lambda guest: not guest.active, "the end of the guest")
     _take(qemu, quiesced=True)

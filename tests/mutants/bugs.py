@@ -259,4 +259,28 @@ BUGS = (
         old="replace(guest, mark=step.mark, stored=stored, live=live, stored_digest=digest)",
         new="replace(guest, stored=stored, live=live, stored_digest=digest)",
     ),
+    Bug(
+        what="a snapshot of somebody else counts as ours",
+        file="snapshots.py",
+        old="        if snapshot.signature is None or snapshot.signature.owner != owner:",
+        new="        if snapshot.signature is None:",
+    ),
+    Bug(
+        what="a snapshot is taken where somebody has one of that name",
+        file="snapshotting.py",
+        old="        elif not is_ours(found, case.world.repository):\n",
+        new="        elif not is_ours(found, case.mark.uuid):\n",
+    ),
+    Bug(
+        what="a guest that a kill left frozen waits for a pool that only warns",
+        file="planning.py",
+        old="    return isinstance(step, ResumeGuest)\n",
+        new="    return isinstance(step, ResumeGuest) and step is None\n",
+    ),
+    Bug(
+        what="a disk is let go although a snapshot is inside it",
+        file="snapshots.py",
+        old="            or not pins\n",
+        new="            or pins\n",
+    ),
 )

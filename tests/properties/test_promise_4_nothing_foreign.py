@@ -9,8 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.model.definition import GuestDefinition, VolumeSource
-from reconciler.model.names import Digest, LibvirtPool, VolumeName
-from reconciler.model.steps import DefineGuest, DiscardVolume, RemoveSeed, SetMark, Step
+from reconciler.model.names import Digest, LibvirtPool, SnapshotName, VolumeName
+from reconciler.model.steps import (
+    CreateSnapshot,
+    DefineGuest,
+    DiscardVolume,
+    RemoveSeed,
+    SetMark,
+    Step,
+)
 from reconciler.planner.effects import OnVolume
 from tests.strategies.stories import Event, events, stories
 from tests.strategies.worlds import (
@@ -27,7 +34,9 @@ from tests.strategies.worlds import (
 )
 
 if TYPE_CHECKING:
-    from reconciler.model.observed import ObservedGuest, ObservedVolume
+    from uuid import UUID
+
+    from reconciler.model.observed import ObservedGuest, ObservedSnapshot, ObservedVolume
 
 Key = tuple[str, str]
 
@@ -171,6 +180,35 @@ def test_definitions_keep_the_devices_that_are_not_in_the_manifest(
                 assert found.stored is not None
                 assert _theirs(step.definition) == _theirs(found.stored)
         story.carry_out(outcome)
+
+
+@given(story=stories(), happenings=st.lists(events(), max_size=10))
+def test_snapshots_are_only_ever_added_and_a_mark_lists_none_of_somebodys(
+    story: Story, happenings: list[Event]
+) -> None:
+    """Ours stay as well: a name that is let go is dated, and none is taken where one is."""
+    for event in happenings:
+        event(story)
+        before = _snapshots(story)
+        steps = _pass(story)
+        after = _snapshots(story)
+        assert before.items() <= after.items()
+        taken = {(step.uuid, step.name) for step in steps if isinstance(step, CreateSnapshot)}
+        assert not taken & before.keys()
+        assert after.keys() - before.keys() <= taken
+        for step in steps:
+            mark = step.mark if isinstance(step, SetMark) else None
+            for entry in mark.snapshots if mark is not None else ():
+                assert before[step.uuid, entry.name].signature is not None
+
+
+def _snapshots(story: Story) -> dict[tuple[UUID, SnapshotName], ObservedSnapshot]:
+    return {
+        (found.uuid, one.name): one
+        for each in story.hosts.values()
+        for found in each.observe().guests.values()
+        for one in found.snapshots
+    }
 
 
 def test_a_new_disk_never_takes_a_volume_that_is_there() -> None:

@@ -38,6 +38,15 @@ class Agent:
             else:
                 return
 
+    def wait_for_mount(self, disk: str, within_s: float = 120.0) -> None:
+        """Return when the agent answers and the guest has mounted a disk, which comes after it."""
+        self.wait(within_s)
+        deadline = time.monotonic() + within_s
+        while not self.run(f"grep ' /mnt/{disk} ' /proc/mounts || true"):
+            if time.monotonic() > deadline:
+                raise LabError(f"{self._domain.name()} did not mount {disk}")
+            time.sleep(ASK_AGAIN_AFTER_S)
+
     def run(self, script: str, within_s: float = 20.0) -> str:
         """Run a shell script in the guest and return what it printed."""
         asked = {"path": "/bin/sh", "arg": ["-c", script], "capture-output": True}

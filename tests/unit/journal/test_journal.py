@@ -180,11 +180,16 @@ def test_a_begun_step_is_a_touch_of_its_host(path: Path) -> None:
     assert Journal.open(path, now=NOON).histories()[WEB].touched == {A}
 
 
-def test_hosts_keep_machine_and_last_answer(path: Path) -> None:
+def test_hosts_keep_machine_address_and_last_answer(path: Path) -> None:
     journal = Journal.open(path, now=NOON)
     machine = UUID(int=9)
     known = KnownHost(
-        name=A, pool=PoolName("main"), state=HostState.ACTIVE, present=True, uuid=machine
+        name=A,
+        pool=PoolName("main"),
+        state=HostState.ACTIVE,
+        present=True,
+        uuid=machine,
+        uri="qemu:///system",
     )
     journal.know_hosts([known])
     journal.answered({A: NOON})
@@ -192,6 +197,7 @@ def test_hosts_keep_machine_and_last_answer(path: Path) -> None:
     journal.know_hosts([KnownHost(name=A, pool=None, state=HostState.RETIRED, present=False)])
     [host] = journal.hosts().values()
     assert (host.uuid, host.state, host.present) == (machine, HostState.RETIRED, False)
+    assert host.uri == "qemu:///system"
     assert journal.last_complete() == {A: NOON}
 
 
@@ -249,11 +255,12 @@ def test_a_newer_form_is_an_error_and_is_left_alone(path: Path) -> None:
 
 
 def test_an_older_form_is_brought_up_to_ours_and_keeps_its_history(path: Path) -> None:
-    """Form 1 had no columns for how a step ended."""
+    """Form 1 had no columns for how a step ended, form 2 none for where a host is."""
     Journal.open(path, now=NOON).close()
     with sqlite3.connect(path) as older:
         for column in ("step", "outcome", "took_s"):
             older.execute(f"ALTER TABLE events DROP COLUMN {column}")
+        older.execute("ALTER TABLE hosts DROP COLUMN uri")
         older.execute(
             "INSERT INTO events (at, kind, text) VALUES (?, 'trouble', 'long ago')",
             (NOON.isoformat(),),
