@@ -115,7 +115,8 @@ def _obstacle(
     """Why the guest, as it is, can have no such snapshot."""
     if not case.host.capabilities.snapshots:
         return Reason.NOT_SUPPORTED, f"the hypervisor of {case.host.name} takes no snapshots"
-    if definition.boot == FirmwareBoot(firmware=Firmware.UEFI):
+    boot = definition.boot
+    if isinstance(boot, FirmwareBoot) and boot.firmware is Firmware.UEFI:
         return Reason.NOT_SUPPORTED, "a guest with UEFI can have no snapshot inside its disks"
     held = [disk for disk in definition.disks if not disk.read_only]
     wrong = [disk for disk in held if _format(disk) is not DiskFormat.QCOW2]

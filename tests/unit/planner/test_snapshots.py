@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from reconciler.model.definition import Bus, Disk, FileSource, Firmware, FirmwareBoot
+from reconciler.model.definition import BootDevice, Bus, Disk, FileSource, Firmware, FirmwareBoot
 from reconciler.model.desired import (
     DesiredGuest,
     DesiredSnapshot,
@@ -204,7 +204,10 @@ def test_what_the_mark_has_forgotten_is_read_from_the_snapshot() -> None:
         ({"disks": (*QCOW2, volume_disk("data", 1))}, "disk data (vdb) is not qcow2"),
         ({"disks": ()}, "no disk that a snapshot could be inside"),
         ({"disks": (drive("one.iso"),)}, "no disk that a snapshot could be inside"),
-        ({"boot": FirmwareBoot(firmware=Firmware.UEFI)}, "UEFI"),
+        (
+            {"boot": FirmwareBoot(firmware=Firmware.UEFI, order=(BootDevice.CDROM,))},
+            "UEFI",
+        ),
         (
             {"agent": False, "snapshots": (DesiredSnapshot(name=BEFORE, quiesced=True),)},
             "agent: true",
