@@ -6,6 +6,7 @@ import contextlib
 import gc
 import sys
 import threading
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -74,6 +75,7 @@ class Opened:
     journal: Journal
     source: Source
     clock: Clock
+    wakeups: WakeUps
     latest: Latest
     doors: Doors
     reader_for: Callable[[DesiredHost], StatisticsReader]
@@ -161,7 +163,7 @@ def open_controller(
                 patience_s=settings.patience_s,
             ).let_go_on()
         source = open_source(settings, from_folder=from_folder, revision=revision)
-        wakeups = WakeUps()
+        wakeups = WakeUps(tick=time.monotonic)
         latest, doors = Latest(clock()), Doors()
         observer = Observer(
             host_for=lambda host: doors.put(make_host(host, clock)),
@@ -214,6 +216,7 @@ def open_controller(
             journal=journal,
             source=source,
             clock=clock,
+            wakeups=wakeups,
             latest=latest,
             doors=doors,
             reader_for=lambda host: make_reader(host, clock),

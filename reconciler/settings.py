@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from reconciler.errors import RefusedError
+from reconciler.recording.log import LogForm
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -105,6 +106,11 @@ class Settings(BaseModel):
         "loaded. None by default: a manifest must not be able to name any file of a host.",
     )
 
+    log_format: LogForm = Field(
+        LogForm.AUTO,
+        description="How `domops run` logs to standard error: `text` for people, `json` for "
+        "programs, one object a line, or `auto`: text on a terminal, JSON elsewhere.",
+    )
     listen: str | None = Field(
         None,
         description="Where `domops run` serves metrics and health, as ADDRESS:PORT; "

@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from types import FrameType
 from typing import Annotated
 
@@ -23,6 +24,7 @@ from reconciler.cli.session import Doors
 from reconciler.cli.terminal import terminal
 from reconciler.model.names import PlanId
 from reconciler.model.plan import PlannedStep
+from reconciler.recording.log import LogForm
 
 
 def apply(
@@ -103,11 +105,27 @@ def stopping_on(*signals: signal.Signals, says: str | None = None) -> Iterator[t
             signal.signal(one, handler)
 
 
-def run(doors: Doors) -> None:
+def run(
+    doors: Doors,
+    log_format: Annotated[
+        LogForm | None,
+        typer.Option(
+            "--log-format", help="Log as text or as JSON; auto is text on a terminal only."
+        ),
+    ] = None,
+    listen: Annotated[
+        str | None,
+        typer.Option(
+            "--listen", metavar="ADDRESS:PORT", help="Serve metrics and health here; see settings."
+        ),
+    ] = None,
+) -> None:
     """Keep the hosts as the commits want them, until told to stop.
 
     Logs to standard error. SIGTERM and Ctrl-C let the steps under way come to a safe point.
     """
+    own = {"log_format": log_format, "listen": listen}
+    doors = replace(doors, where=replace(doors.where, more=own))
     with (
         opened(doors, writing=True) as session,
         stopping_on(signal.SIGINT, signal.SIGTERM) as stop,

@@ -15,7 +15,7 @@ from reconciler.controller.results import Look
 from reconciler.errors import DomopsError, StalledError
 from reconciler.journal.causes import accounts
 from reconciler.planner import plan, preview
-from reconciler.recording.log import event_log
+from reconciler.recording.log import event_log, strays_told
 from reconciler.recording.supervisor import Supervisor
 from reconciler.settings import Settings, load_settings
 from reconciler.web.serving import shown
@@ -137,8 +137,12 @@ class Opening:
 
     def run(self, stop: threading.Event) -> None:
         """Keep the hosts as the commits want them until ``stop`` is set."""
-        log = event_log()
-        with closing(Supervisor.of()) as supervisor, shown(self._opened, self._settings) as showing:
+        log = event_log(self._settings.log_format)
+        with (
+            strays_told(log, self._opened.clock),
+            closing(Supervisor.of()) as supervisor,
+            shown(self._opened, self._settings) as showing,
+        ):
 
             def tell(event: Event) -> None:
                 log(event)

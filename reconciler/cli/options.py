@@ -6,12 +6,15 @@ then the environment, then the configuration file.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 PANEL = "Where to look"
 
@@ -44,13 +47,17 @@ class ProblemForm(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Where:
-    """Which configuration, state and repository a command is about; None: not said here."""
+    """Which configuration, state and repository a command is about; None: not said here.
+
+    ``more`` are settings of its own that a command was given, by their names.
+    """
 
     config: Path | None = None
     state_dir: Path | None = None
     repo: str | None = None
     ref: str | None = None
     path: str | None = None
+    more: Mapping[str, str | None] = field(default_factory=dict)
 
     def over(self, other: Where) -> Where:
         """This, and what it does not say as ``other`` says it."""
@@ -60,6 +67,7 @@ class Where:
             repo=self.repo or other.repo,
             ref=self.ref or other.ref,
             path=self.path if self.path is not None else other.path,
+            more={**other.more, **self.more},
         )
 
     def overrides(self) -> dict[str, str]:
@@ -69,6 +77,7 @@ class Where:
             "repository": self.repo,
             "ref": self.ref,
             "path": self.path,
+            **self.more,
         }
         return {name: value for name, value in said.items() if value is not None}
 

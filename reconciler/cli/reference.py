@@ -19,6 +19,8 @@ from reconciler.cli.exits import MEANINGS as EXIT_CODES
 from reconciler.cli.locating import LOCATING
 from reconciler.cli.reasons import MEANINGS as REASONS
 from reconciler.cli.render_findings import MEANINGS as CHECKS
+from reconciler.journal.records import Outcome
+from reconciler.recording.log import FIELDS
 from reconciler.recording.log import MEANINGS as EVENTS
 from reconciler.recording.metrics import families as metrics
 from reconciler.recording.metrics.domains import OF_HOSTS
@@ -155,14 +157,36 @@ def _checks() -> str:
 
 
 def _events() -> str:
-    """Every kind of event."""
+    """Every kind of event, and the fields of a line of the log."""
+    outcomes = inspect.cleandoc(Outcome.__doc__ or "").split("\n\n", 1)[1]
     return _page(
         "Events",
         "What `domops events` shows and `domops run` logs. The journal keeps them; it may be lost",
         "without harm to a guest.",
         "",
         *_table(("kind", "meaning"), ((f"`{kind.value}`", text) for kind, text in EVENTS.items())),
+        "",
+        "## The log",
+        "",
+        "`domops run` logs every event as a line on standard error, and nothing else: what a",
+        "library warns of, and what a thread dies of, is an event of the kind `trouble`. The",
+        "setting [log_format](settings.md) and `--log-format` say whether the line is text for",
+        "people or a JSON object for programs. Kinds and fields keep their names and meanings.",
+        "",
+        *_table(("field", "meaning"), ((f"`{name}`", text) for name, text in FIELDS.items())),
+        "",
+        "## Outcomes",
+        "",
+        *_outcomes(outcomes),
     )
+
+
+def _outcomes(told: str) -> list[str]:
+    """The sentences of the docstring, by the value that each member of ``Outcome`` is shown as."""
+    words = " ".join(told.split())
+    for outcome in Outcome:
+        words = words.replace(f"``{outcome.name}``", f"\n- **{outcome.value}**")
+    return [line.strip() for line in words.splitlines() if line.strip()]
 
 
 def _metrics() -> str:

@@ -41,6 +41,7 @@ from reconciler.model.names import (
     Sha,
     VolumeName,
 )
+from reconciler.source.address import without_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -145,7 +146,7 @@ class Journal:
                 return
             connection.execute(
                 "UPDATE intents SET ended = ?, outcome = ?, message = ? WHERE id = ?",
-                (written(at), outcome, message, intent),
+                (written(at), outcome, without_credentials(message), intent),
             )
             planned = planned_of(row[3])
             act = step_in_words(planned.step) if planned else row[2]

@@ -9,6 +9,7 @@ from reconciler.journal.codec import UnreadableError, decode
 from reconciler.journal.records import Deed, Event, EventKind, Outcome
 from reconciler.model.names import GuestName, HostName, Sha
 from reconciler.model.plan import PlannedStep
+from reconciler.source.address import without_credentials
 
 if TYPE_CHECKING:
     import sqlite3
@@ -75,7 +76,11 @@ def event_of(planned: PlannedStep, kind: EventKind, text: str, at: datetime) -> 
 
 
 def insert_event(connection: sqlite3.Connection, event: Event) -> None:
-    """Add an event, and let go of those that are too old."""
+    """Add an event, and let go of those that are too old.
+
+    Whatever went wrong says so in words of its own; should a URL with a password be among them, it
+    is not kept, and so neither shown nor logged.
+    """
     cursor = connection.execute(
         "INSERT INTO events"
         " (at, kind, guest, host, commit_sha, place, text, step, outcome, took_s)"
@@ -87,7 +92,7 @@ def insert_event(connection: sqlite3.Connection, event: Event) -> None:
             event.host,
             event.commit,
             event.where,
-            event.text,
+            without_credentials(event.text),
             event.step,
             event.outcome,
             event.took_s,

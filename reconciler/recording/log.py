@@ -1,20 +1,37 @@
-"""Say events on standard error: as text to a person at a terminal, as JSON lines to a program."""
+"""Say events on standard error: as text to a person at a terminal, as JSON lines to a program.
+
+Every line is an event of the catalogue, ``MEANINGS``: its name never changes its meaning, and its
+fields are those of ``FIELDS``. What a library logs, and what a thread of ours dies of, is told as
+an event too, so that nothing on standard error has another form.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import sys
+import threading
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import structlog
 
-from reconciler.journal.records import EventKind
+from reconciler.journal.records import Event, EventKind, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
 
     from structlog.typing import Processor
 
-    from reconciler.journal.records import Event
+
+class LogForm(StrEnum):
+    """How events are said: ``AUTO`` is text on a terminal, JSON elsewhere."""
+
+    AUTO = "auto"
+    TEXT = "text"
+    JSON = "json"
+
 
 WARNINGS = frozenset(
     {
@@ -28,7 +45,7 @@ WARNINGS = frozenset(
         EventKind.TROUBLE,
     }
 )
-"""What a person should look at; everything else is told as information."""
+"""What a person should look at, as a step that did not end well; the rest is information."""
 
 MEANINGS: dict[EventKind, str] = {
     EventKind.STEP_BEGUN: "A step begins; its intent is on disk.",
@@ -48,12 +65,27 @@ MEANINGS: dict[EventKind, str] = {
 }
 """What each kind of event tells; the reference is made from this."""
 
+FIELDS: dict[str, str] = {
+    "timestamp": "When it happened, RFC 3339.",
+    "level": "`info`, or `warning` for what a person should look at.",
+    "event": "The kind of the event, from the table above.",
+    "message": "The event in a sentence; it may be worded better with any version.",
+    "guest": "The guest that it is about.",
+    "host": "The host that it is about.",
+    "commit": "The commit that asked for it, or that it is about.",
+    "where": "`path:line` of the manifest that asked for it.",
+    "step": "The kind of the step that begins or ended.",
+    "outcome": "How the step ended, see below.",
+    "took_s": "How many seconds the step took.",
+}
+"""Every field that a line can have; those that an event has nothing to say for are left out."""
 
-def event_log(*, plain: bool | None = None) -> Callable[[Event], None]:
-    """Make a function that logs events; ``plain`` text by default only on a terminal."""
-    as_text = sys.stderr.isatty() if plain is None else plain
+
+def event_log(form: LogForm = LogForm.AUTO) -> Callable[[Event], None]:
+    """Make a function that logs events."""
+    as_text = form is LogForm.TEXT or (form is LogForm.AUTO and sys.stderr.isatty())
     last: Processor = (
-        structlog.dev.ConsoleRenderer(colors=False)
+        structlog.dev.ConsoleRenderer(colors=False, event_key="message", pad_event_to=0)
         if as_text
         else structlog.processors.JSONRenderer(sort_keys=True)
     )
@@ -69,13 +101,54 @@ def event_log(*, plain: bool | None = None) -> Callable[[Event], None]:
             "host": event.host,
             "commit": event.commit,
             "where": event.where,
+            "step": event.step,
+            "outcome": event.outcome,
+            "took_s": event.took_s,
         }
-        say = logger.warning if event.kind in WARNINGS else logger.info
+        say = logger.warning if _is_warning(event) else logger.info
         say(
-            event.text,
-            kind=event.kind.value,
+            event.kind.value,
+            message=event.text,
             timestamp=event.at.isoformat(timespec="milliseconds"),
             **{key: value for key, value in told.items() if value is not None},
         )
 
     return log
+
+
+def _is_warning(event: Event) -> bool:
+    return event.kind in WARNINGS or event.outcome not in (None, Outcome.DONE)
+
+
+@contextlib.contextmanager
+def strays_told(tell: Callable[[Event], None], clock: Callable[[], datetime]) -> Iterator[None]:
+    """While the block runs, tell what libraries warn of, and what threads die of, as trouble."""
+
+    def trouble(what: str) -> None:
+        tell(Event(at=clock(), kind=EventKind.TROUBLE, text=what))
+
+    def died(what: threading.ExceptHookArgs) -> None:
+        name = what.thread.name if what.thread is not None else "a thread"
+        trouble(f"unforeseen {what.exc_type.__name__} in {name}: {what.exc_value}")
+
+    handler = _Strays(trouble)
+    root, before = logging.getLogger(), threading.excepthook
+    root.addHandler(handler)
+    threading.excepthook = died
+    try:
+        yield
+    finally:
+        threading.excepthook = before
+        root.removeHandler(handler)
+
+
+class _Strays(logging.Handler):
+    """What libraries log, from warnings on."""
+
+    def __init__(self, trouble: Callable[[str], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._trouble = trouble
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Tell of one record."""
+        self._trouble(f"{record.name}: {record.getMessage()}")

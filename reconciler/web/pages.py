@@ -15,10 +15,11 @@ from reconciler.recording.metrics.text import CONTENT_TYPE
 from reconciler.web.server import Page
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from datetime import datetime, timedelta
 
     from reconciler.recording.metrics.instruments import Instruments
+    from reconciler.recording.metrics.passes import Meters
     from reconciler.recording.sight import Latest
     from reconciler.web.hosts import Readers
     from reconciler.web.server import Request
@@ -34,7 +35,7 @@ class Pages:
     latest: Latest
     instruments: Instruments
     readers: Readers
-    writes: Callable[[], Mapping[HostName, int]]
+    meters: Callable[[], Meters]
     clock: Callable[[], datetime]
     beat: timedelta
 
@@ -55,7 +56,7 @@ class Pages:
                 return _not_found("there are /metrics, /metrics/host/NAME, /sd, /healthz, /readyz")
 
     def _metrics(self) -> Page:
-        parts = [*of_pass(self.latest.sight, writes=self.writes()), self.instruments.text()]
+        parts = [*of_pass(self.latest.sight, self.meters()), self.instruments.text()]
         return Page(body="".join(parts).encode(), kind=CONTENT_TYPE)
 
     def _host(self, name: HostName) -> Page:

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from reconciler.recording.metrics.instruments import Instruments
+from reconciler.recording.metrics.passes import Meters
 from reconciler.settings import listen_address
 from reconciler.web.hosts import Readers
 from reconciler.web.pages import Pages
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from reconciler.bootstrap import Opened
     from reconciler.journal.records import Event
-    from reconciler.settings import Settings
+from reconciler.settings import Settings
 
 _SLACK = timedelta(seconds=60)
 """For a fetch that takes its time, and a machine that is busy."""
@@ -45,12 +46,15 @@ def shown(opened: Opened, settings: Settings) -> Iterator[Showing]:
         return
     instruments = Instruments()
     opened.latest.hear(instruments.passed)
+    opened.wakeups.hear(instruments.waited)
     readers = Readers(opened.latest, opened.reader_for)
     pages = Pages(
         latest=opened.latest,
         readers=readers,
         instruments=instruments,
-        writes=opened.doors.writes,
+        meters=lambda: Meters(
+            writes=opened.doors.writes(), depth=opened.wakeups.depth, adds=opened.wakeups.adds
+        ),
         clock=opened.clock,
         beat=timedelta(seconds=settings.poll_s + 2 * settings.patience_s) + _SLACK,
     )

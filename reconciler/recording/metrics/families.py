@@ -215,6 +215,21 @@ WRITES = Family(
     labels=("host",),
 )
 
+QUEUE_DEPTH = Family(
+    name="domops_queue_depth",
+    kind=_GAUGE,
+    means="Names that wait for the next pass: of guests, hosts or git, of which something is new.",
+)
+QUEUE_ADDS = Family(
+    name="domops_queue_adds_total",
+    kind=_COUNTER,
+    means="Names put into the queue.",
+)
+QUEUE_WAIT = Family(
+    name="domops_queue_wait_seconds",
+    kind=_HISTOGRAM,
+    means="How long names waited in the queue until a pass took them up.",
+)
 STEPS = Family(
     name="domops_steps_total",
     kind=_COUNTER,
@@ -236,6 +251,8 @@ EVENTS = Family(
 
 OF_PASSES = (
     BUILD,
+    QUEUE_DEPTH,
+    QUEUE_ADDS,
     COMMIT,
     COMMITTED,
     HEAD_REFUSED,
@@ -270,5 +287,5 @@ OF_PASSES = (
 )
 """Made from the last pass at every scrape."""
 
-OF_INSTRUMENTS = (PASSES, PASS_DURATION, STEPS, STEP_DURATION, EVENTS)
+OF_INSTRUMENTS = (PASSES, PASS_DURATION, QUEUE_WAIT, STEPS, STEP_DURATION, EVENTS)
 """Counted since the process began to serve."""

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 _PASS_BUCKETS = (0.005, 0.015, 0.05, 0.15, 0.5, 1, 2.5, 5, 10, 30)
 """From the pass with nothing to do, to one that waited for a silent host."""
 
+_QUEUE_BUCKETS = (0.001, 0.005, 0.02, 0.05, 0.2, 1, 5, 20)
+"""A name is taken up at once, unless a pass is being made: then when that is over."""
+
 _STEP_BUCKETS = (0.05, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600)
 """From writing a mark, over a start and a shutdown, to the copy of a large image."""
 
@@ -38,6 +41,7 @@ class Instruments:
         ProcessCollector(registry=self._registry)
         self._passes = self._counter(families.PASSES)
         self._pass_duration = self._histogram(families.PASS_DURATION, _PASS_BUCKETS)
+        self._queue_wait = self._histogram(families.QUEUE_WAIT, _QUEUE_BUCKETS)
         self._steps = self._counter(families.STEPS)
         self._step_duration = self._histogram(families.STEP_DURATION, _STEP_BUCKETS)
         self._events = self._counter(families.EVENTS)
@@ -50,6 +54,10 @@ class Instruments:
         """A pass is over."""
         self._passes.labels(_RESULTS[sight.plan is None]).inc()
         self._pass_duration.observe(sight.took_s)
+
+    def waited(self, seconds: float) -> None:
+        """A name was taken out of the queue."""
+        self._queue_wait.observe(seconds)
 
     def happened(self, event: Event) -> None:
         """Something happened."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import platform
 from collections import Counter
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -32,18 +33,32 @@ _SYNCED = {Sync.YES: 1, Sync.NO: 0, Sync.UNKNOWN: None}
 _HEALTHY = {Health.YES: 1, Health.NO: 0, Health.UNKNOWN: None}
 
 
-def of_pass(sight: Sight | None, *, writes: Mapping[HostName, int]) -> Iterator[str]:
-    """Everything that the last pass tells; ``writes`` are those of each host's door."""
-    yield from render(_always(writes))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meters:
+    """What is read off just now, rather than from the last pass.
+
+    ``writes`` are the writing calls of each host's door, ``depth`` and ``adds`` those of the queue.
+    """
+
+    writes: Mapping[HostName, int]
+    depth: int
+    adds: int
+
+
+def of_pass(sight: Sight | None, meters: Meters) -> Iterator[str]:
+    """Everything that the last pass and the meters tell."""
+    yield from render(_of_meters(meters))
     if sight is not None:
         yield from render(_of_loop(sight))
         yield from render(_of_guests(sight))
         yield from render(_of_hosts(sight))
 
 
-def _always(writes: Mapping[HostName, int]) -> Iterator[Series]:
+def _of_meters(meters: Meters) -> Iterator[Series]:
     yield families.BUILD, [((version("domops"), platform.python_version()), 1)]
-    yield families.WRITES, [((host,), count) for host, count in sorted(writes.items())]
+    yield families.QUEUE_DEPTH, [((), meters.depth)]
+    yield families.QUEUE_ADDS, [((), meters.adds)]
+    yield families.WRITES, [((host,), count) for host, count in sorted(meters.writes.items())]
 
 
 def _of_loop(sight: Sight) -> Iterator[Series]:

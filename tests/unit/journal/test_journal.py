@@ -254,6 +254,15 @@ def test_a_newer_form_is_an_error_and_is_left_alone(path: Path) -> None:
     assert path.exists()
 
 
+def test_a_password_in_a_url_is_never_kept(path: Path) -> None:
+    journal = Journal.open(path, now=NOON)
+    said = "fetch https://me:s3cret@git.example.org/vms.git: refused"
+    journal.note(Event(at=NOON, kind=EventKind.TROUBLE, text=said))
+    journal.end(journal.begin(PLANNED, NOON), Outcome.FAILED, said, NOON)
+    journal.close()
+    assert b"s3cret" not in path.read_bytes()
+
+
 def test_an_older_form_is_brought_up_to_ours_and_keeps_its_history(path: Path) -> None:
     """Form 1 had no columns for how a step ended, form 2 none for where a host is."""
     Journal.open(path, now=NOON).close()

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import logging
+import threading
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
-from reconciler.journal.records import Event, EventKind
-from reconciler.model.names import GuestName, HostName
+from reconciler.cli.reference import pages
+from reconciler.journal.records import Event, EventKind, Outcome
+from reconciler.model.names import GuestName, HostName, Sha
 from reconciler.model.observed import ObservedWorld, SilentHost
-from reconciler.recording.log import MEANINGS, event_log
+from reconciler.recording.log import FIELDS, MEANINGS, LogForm, event_log, strays_told
 from reconciler.recording.status import StatusFile, read_status
 
 if TYPE_CHECKING:
@@ -83,12 +86,71 @@ def test_events_are_lines_of_json_for_programs_and_text_for_people(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     event = Event(at=NOON, kind=EventKind.HELD, text="two deletions", guest=GuestName("web"))
-    event_log(plain=False)(event)
+    event_log(LogForm.JSON)(event)
     told = json.loads(capsys.readouterr().err)
-    assert told["event"] == "two deletions"
-    assert (told["kind"], told["guest"], told["level"]) == ("held", "web", "warning")
-    assert "host" not in told
-    event_log(plain=True)(event)
+    assert told == {
+        "timestamp": "2026-03-01T12:00:00.000+00:00",
+        "level": "warning",
+        "event": "held",
+        "message": "two deletions",
+        "guest": "web",
+    }
+    event_log(LogForm.TEXT)(event)
     line = capsys.readouterr().err
     assert "two deletions" in line
     assert "guest=web" in line
+
+
+def test_off_a_terminal_the_log_is_json_by_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    event_log()(Event(at=NOON, kind=EventKind.APPROVED, text="by hand"))
+    assert json.loads(capsys.readouterr().err)["level"] == "info"
+
+
+def test_a_line_has_documented_fields_only(capsys: pytest.CaptureFixture[str]) -> None:
+    """An event that has everything there is has every field, and no other."""
+    event_log(LogForm.JSON)(
+        Event(
+            at=NOON,
+            kind=EventKind.STEP_ENDED,
+            text="start: failed: no room",
+            guest=GuestName("web"),
+            host=HostName("a"),
+            commit=Sha("8c2f1e4"),
+            where="guests/web.yaml:4",
+            step="StartGuest",
+            outcome=Outcome.FAILED,
+            took_s=0.4,
+        )
+    )
+    told = json.loads(capsys.readouterr().err)
+    assert set(told) == set(FIELDS)
+    assert told["level"] == "warning"
+    for name in FIELDS:
+        assert f"| `{name}` |" in pages()["events.md"]
+
+
+def test_every_outcome_is_documented() -> None:
+    for outcome in Outcome:
+        assert f"- **{outcome.value}**: " in pages()["events.md"]
+
+
+def test_what_libraries_warn_of_and_threads_die_of_is_an_event() -> None:
+    """Nothing on standard error has a form of its own; afterwards all is as it was before."""
+    told: list[Event] = []
+    hook = threading.excepthook
+
+    def dies() -> None:
+        raise KeyError("nobody knows")
+
+    with strays_told(told.append, lambda: NOON):
+        logging.getLogger("git.cmd").warning("odd %s", "thing")
+        logging.getLogger("git.cmd").info("of no interest")
+        thread = threading.Thread(target=dies, name="a: observing")
+        thread.start()
+        thread.join()
+    assert threading.excepthook is hook
+    assert {event.kind for event in told} == {EventKind.TROUBLE}
+    assert [event.text for event in told] == [
+        "git.cmd: odd thing",
+        "unforeseen KeyError in a: observing: 'nobody knows'",
+    ]

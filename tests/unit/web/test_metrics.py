@@ -130,6 +130,22 @@ def test_what_is_gone_has_no_series_any_more(stage: Stage) -> None:
         assert scrape.labels("domops_host_up", "host") == {home}
 
 
+def test_names_that_wait_are_counted_until_a_pass_takes_them(stage: Stage) -> None:
+    with serving(stage) as served:
+        served.once()
+        before = served.scrape().value("domops_queue_adds_total") or 0
+        for name in ("web", "web", "git"):
+            served.opened.wakeups.put(name)
+        scrape = served.scrape()
+        assert scrape.value("domops_queue_depth") == before + 3
+        assert scrape.value("domops_queue_adds_total") == before + 3
+        assert served.opened.wakeups.take(0) >= {"web", "git"}
+        scrape = served.scrape()
+        assert scrape.value("domops_queue_depth") == 0
+        assert scrape.value("domops_queue_adds_total") == before + 3
+        assert scrape.value("domops_queue_wait_seconds_count") == before + 3
+
+
 def test_labels_are_escaped_as_prometheus_reads_them() -> None:
     family = Family(name="x", kind=Kind.GAUGE, means="Two\nlines.", labels=("a",))
     [text] = render([(family, [(('say "\\n"\n',), 1.5)])])
