@@ -9,6 +9,7 @@ import threading
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from reconciler.controller.departed import Departures
@@ -27,6 +28,7 @@ from reconciler.hypervisor.libvirthost import LibvirtHost
 from reconciler.hypervisor.statistics import LibvirtStatistics
 from reconciler.journal.journal import Journal
 from reconciler.journal.records import Approval
+from reconciler.manifests import Allowed
 from reconciler.model.policy import Policy
 from reconciler.recording.sight import Latest, Sight
 from reconciler.recording.status import STATUS_FILE, StatusFile
@@ -145,7 +147,7 @@ def open_controller(
     """
     _tune_interpreter()
     clock = Clock()
-    make_host = host_for or libvirt_host
+    make_host = host_for or partial(libvirt_host, places=settings.overlay_elements)
     make_reader = reader_for or libvirt_statistics
     with contextlib.ExitStack() as stack:
         path = settings.state_dir / JOURNAL_FILE
@@ -188,7 +190,10 @@ def open_controller(
             worlds=Worlds(
                 source,
                 clock=clock,
-                kernel_prefixes=settings.kernel_prefixes,
+                allowed=Allowed(
+                    kernel_prefixes=settings.kernel_prefixes,
+                    overlay_elements=settings.overlay_elements,
+                ),
                 last_good=journal.last_good(),
                 repository=journal.repository(),
                 fetch_every_s=settings.fetch_s,
@@ -234,9 +239,11 @@ def _tune_interpreter() -> None:
     sys.setswitchinterval(0.0005)
 
 
-def libvirt_host(host: DesiredHost, clock: Callable[[], datetime]) -> Host:
+def libvirt_host(
+    host: DesiredHost, clock: Callable[[], datetime], *, places: tuple[str, ...] = ()
+) -> Host:
     """Open the door to a host through libvirt; nothing is connected before it is used."""
-    return LibvirtHost(name=host.name, uri=host.uri, clock=clock)
+    return LibvirtHost(name=host.name, uri=host.uri, clock=clock, places=places)
 
 
 def libvirt_statistics(host: DesiredHost, clock: Callable[[], datetime]) -> StatisticsReader:

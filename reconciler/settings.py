@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from reconciler.errors import RefusedError
+from reconciler.model.overlay import closed
 from reconciler.recording.log import LogForm
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 DEFAULT_CONFIG = Path("/etc/domops/domops.toml")
 ENVIRONMENT_PREFIX = "DOMOPS_"
+_LISTS = frozenset({"kernel_prefixes", "overlay_elements"})
 _NOT_SETTINGS = frozenset({"DOMOPS_CONFIG", "DOMOPS_DEBUG"})
 
 
@@ -105,6 +107,12 @@ class Settings(BaseModel):
         description="Folders of the hosts from which `boot.kernel` and `boot.initrd` may be "
         "loaded. None by default: a manifest must not be able to name any file of a host.",
     )
+    overlay_elements: tuple[str, ...] = Field(
+        (),
+        description="The places of a domain's XML at which the `xml` of a guest may add elements, "
+        "as in `devices/sound` or `features/hyperv`. None by default. What names a program, a path "
+        "or a device of a host, or the guest's identity, can be opened by nobody.",
+    )
 
     log_format: LogForm = Field(
         LogForm.AUTO,
@@ -125,6 +133,15 @@ class Settings(BaseModel):
         if listen is not None:
             listen_address(listen)
         return listen
+
+    @field_validator("overlay_elements")
+    @classmethod
+    def _open(cls, places: tuple[str, ...]) -> tuple[str, ...]:
+        for place in places:
+            why = closed(place)
+            if why is not None:
+                raise ValueError(f'"{place}" {why}')
+        return places
 
     @field_validator("kernel_prefixes")
     @classmethod
@@ -224,7 +241,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, object]:
         variable = f"{ENVIRONMENT_PREFIX}{name.upper()}"
         if variable in environment and variable not in _NOT_SETTINGS:
             text = environment[variable]
-            found[name] = text.split(":") if name == "kernel_prefixes" else text
+            found[name] = text.split(":") if name in _LISTS else text
     return found
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from reconciler.manifests.problems import Problem
+    from reconciler.manifests.surroundings import Allowed
     from reconciler.source.port import Blob, CommitInfo, Source, Tree
 
 APPROVE_TRAILER = "domops-approve"
@@ -64,14 +65,14 @@ class Worlds:
         source: Source,
         *,
         clock: Callable[[], datetime],
-        kernel_prefixes: tuple[str, ...] | None,
+        allowed: Allowed,
         last_good: Sha | None = None,
         repository: UUID | None = None,
         fetch_every_s: float = 60,
     ) -> None:
         self._source = source
         self._clock = clock
-        self._kernel_prefixes = kernel_prefixes
+        self._allowed = allowed
         self._last_good = last_good
         self._repository = repository
         self._fetch_every = timedelta(seconds=fetch_every_s)
@@ -162,7 +163,7 @@ class Worlds:
             included=included,
             commit=commit,
             refused={path: oddity.value for path, oddity in tree.oddities.items()},
-            kernel_prefixes=self._kernel_prefixes,
+            allowed=self._allowed,
             previous=self._resolved,
         )
 

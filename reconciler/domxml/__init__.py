@@ -17,6 +17,7 @@ from reconciler.domxml.domain import (
     render,
     render_disk,
     render_nic,
+    without_overlay,
 )
 from reconciler.domxml.mark import (
     NAMESPACE,
@@ -47,4 +48,5 @@ __all__ = [
     "render_mark",
     "render_nic",
     "render_snapshot",
+    "without_overlay",
 ]

@@ -26,7 +26,7 @@ _DIGEST_BYTES = 16
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,19}", re.ASCII)
 
 # `encoding` outranks whatever the text declares of itself: what libvirt hands out is UTF-8.
-_PARSER = etree.XMLParser(
+PARSER = etree.XMLParser(
     encoding="utf-8",
     resolve_entities=False,
     no_network=True,
@@ -49,7 +49,7 @@ def parse(text: str, *, root: str = "domain") -> Element:
 
     """
     try:
-        tree = etree.fromstring(text.encode(), _PARSER)
+        tree = etree.fromstring(text.encode(), PARSER)
     except (etree.XMLSyntaxError, UnicodeEncodeError) as error:
         raise StalledError(f"the XML of a {root} cannot be read: {error}") from error
     if tree.getroottree().docinfo.doctype:  # type: ignore[union-attr]  # the stubs' property

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from reconciler.domxml import agent, boot, console, disk, mark, memory, nic, options, vcpus
+from reconciler.domxml import agent, boot, console, disk, mark, memory, nic, options, overlay, vcpus
 from reconciler.domxml import kind as kinds
 from reconciler.domxml.document import parse, serialise, tidy
 from reconciler.domxml.skeleton import skeleton
@@ -18,19 +18,24 @@ from reconciler.errors import RefusedError
 from reconciler.model.definition import GuestDefinition
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from lxml.etree import _Element as Element
 
     from reconciler.domxml.kind import Kind
     from reconciler.model.definition import Disk, Nic, VolumeSource
     from reconciler.model.names import LibvirtPool, MacAddress, Target, VolumeName
+    from reconciler.model.overlay import OverlayElement
 
     Paths = Mapping[tuple[LibvirtPool, VolumeName], str]
     Volumes = Callable[[str], VolumeSource | None]
     Writer = Callable[[Element, GuestDefinition, Kind, Paths], bool]
 
 _WRITERS: tuple[Writer, ...] = (
+    # Before the mark: which elements are ours is told by the mark that is there.
+    lambda domain, wanted, kind, _: overlay.write(
+        domain, wanted.overlay, mark.read(domain).mark, kind
+    ),
     lambda domain, wanted, _, __: mark.write(domain, wanted.mark),
     lambda domain, wanted, kind, _: memory.write(domain, wanted.memory, kind),
     lambda domain, wanted, kind, _: vcpus.write(domain, wanted.vcpus, kind),
@@ -49,18 +54,21 @@ class Reading:
     """What a text says, and why an element of ours in it could not be read, if so.
 
     ``agent_connected`` is a fact of the run: only the text of a running guest tells it.
+    ``elements`` are those that are by other hands at places which are open to overlays.
     """
 
     definition: GuestDefinition
     mark_problem: str | None
     agent_connected: bool = False
+    elements: tuple[OverlayElement, ...] = ()
 
 
-def read(text: str, *, volumes: Volumes | None = None) -> Reading:
+def read(text: str, *, volumes: Volumes | None = None, places: Collection[str] = ()) -> Reading:
     """Return what the stored or running text of a domain says in the fields that domops models.
 
     ``volumes`` says which volume lies at a path, so that a driver that knows only paths is read as
-    one that knows volumes. In the text of a running guest sizes are the achieved ones.
+    one that knows volumes. ``places`` are those that are open to overlays. In the text of a running
+    guest sizes are the achieved ones.
 
     Raises:
         StalledError: it is no domain, or one of a kind that domops does not know.
@@ -83,12 +91,14 @@ def read(text: str, *, volumes: Volumes | None = None) -> Reading:
         console=console.read(domain),
         agent=agent.read(domain),
         options=options.read(domain, kind),
+        overlay=overlay.read(domain, found.mark),
         mark=found.mark,
     )
     return Reading(
         definition=definition,
         mark_problem=found.problem,
         agent_connected=agent.connected(domain),
+        elements=overlay.others(domain, found.mark, places),
     )
 
 
@@ -146,7 +156,15 @@ def canonical(definition: GuestDefinition) -> GuestDefinition:
         nics=tuple(nics),
         console=console.canonical(kind, console=definition.console),
         options=options.canonical(definition.options, kind),
+        overlay=overlay.canonical(definition.overlay, definition.mark),
     )
+
+
+def without_overlay(definition: GuestDefinition) -> GuestDefinition:
+    """The definition with no element of an overlay, nor any trace of one in its mark."""
+    there = definition.mark
+    plain = None if there is None else replace(there, overlay=())
+    return replace(definition, overlay=(), mark=plain)
 
 
 # ------------------------------------------------------------------------- one device of a guest

@@ -15,7 +15,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
+from lxml import etree
+
 from reconciler.domxml.document import (
+    PARSER,
     digest,
     local_name,
     make,
@@ -25,11 +28,13 @@ from reconciler.domxml.document import (
     serialise,
     take_out,
 )
+from reconciler.domxml.overlay import parse_element
 from reconciler.errors import RefusedError, StalledError
 from reconciler.model.mark import (
     Consistency,
     Mark,
     MarkedDisk,
+    MarkedElement,
     MarkedNic,
     MarkedOperation,
     MarkedSeed,
@@ -54,6 +59,7 @@ from reconciler.model.names import (
     Target,
     VolumeName,
 )
+from reconciler.model.overlay import GROUPS, OverlayElement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -191,14 +197,11 @@ def _render(mark: Mark, *, namespace: str | None) -> Element:
 def _children(mark: Mark) -> Iterator[tuple[str, Mapping[str, str | None]]]:
     """The elements inside the mark, each by its tag and what it says."""
     yield "shutdown", {"timeout": str(mark.shutdown.timeout_s), "then": mark.shutdown.then}
-    for disk in mark.disks:
-        yield "disk", _disk(disk)
-    for nic in mark.nics:
-        yield "nic", {"name": nic.name, "mac": nic.mac}
-    for field in mark.fields:
-        yield "field", {"name": field}
-    for snapshot in mark.snapshots:
-        yield "snapshot", _snapshot(snapshot)
+    yield from (("disk", _disk(disk)) for disk in mark.disks)
+    yield from (("nic", {"name": nic.name, "mac": nic.mac}) for nic in mark.nics)
+    yield from (("field", {"name": field}) for field in mark.fields)
+    yield from (("snapshot", _snapshot(snapshot)) for snapshot in mark.snapshots)
+    yield from (("element", _element(entry)) for entry in mark.overlay)
     if mark.cloud_init is not None:
         yield "cloud-init", {"digest": mark.cloud_init}
     if mark.seed is not None:
@@ -209,8 +212,7 @@ def _children(mark: Mark) -> Iterator[tuple[str, Mapping[str, str | None]]]:
         operation = mark.operation
         since = _instant(operation.since)
         yield "operation", {"kind": operation.kind, "id": operation.id, "since": since}
-    for token in mark.tokens:
-        yield "token", {"value": token}
+    yield from (("token", {"value": token}) for token in mark.tokens)
 
 
 def _snapshot(snapshot: MarkedSnapshot) -> dict[str, str | None]:
@@ -219,6 +221,14 @@ def _snapshot(snapshot: MarkedSnapshot) -> dict[str, str | None]:
         "taken": _instant(snapshot.taken),
         "consistency": snapshot.consistency,
         "removed": None if snapshot.removed is None else _instant(snapshot.removed),
+    }
+
+
+def _element(entry: MarkedElement) -> dict[str, str | None]:
+    return {
+        "group": entry.element.group or None,
+        "xml": str(entry.element.element),
+        "letGo": "yes" if entry.let_go else None,
     }
 
 
@@ -303,6 +313,7 @@ def _read(root: Element) -> Mark:
         nics=tuple(_read_nic(one) for one in by_name.pop("nic", ())),
         fields=tuple(_read_field(one) for one in by_name.pop("field", ())),
         snapshots=tuple(_read_snapshot(one) for one in by_name.pop("snapshot", ())),
+        overlay=tuple(_read_element(one) for one in by_name.pop("element", ())),
         trash=_read_trash(_one(by_name, "trash")),
         operation=_read_operation(_one(by_name, "operation")),
         tokens=tuple(_read_token(one) for one in by_name.pop("token", ())),
@@ -370,6 +381,22 @@ def _read_snapshot(said: _Said) -> MarkedSnapshot:
     )
     said.end()
     return snapshot
+
+
+def _read_element(said: _Said) -> MarkedElement:
+    text, group, let_go = said.text("xml"), said.maybe("group"), said.maybe("letGo")
+    try:
+        element = parse_element(etree.fromstring(text.encode(), PARSER))
+    except (etree.XMLSyntaxError, UnicodeEncodeError) as error:
+        raise StalledError(f"the mark holds an element that cannot be read: {error}") from error
+    if element is None or str(element) != text or group not in {None, *GROUPS}:
+        raise StalledError("the mark holds an element that domops did not write")
+    if let_go not in {None, "yes"}:
+        raise StalledError(f"the mark says {let_go!r} for letGo of <element>")
+    said.end()
+    return MarkedElement(
+        element=OverlayElement(group=group or "", element=element), let_go=let_go == "yes"
+    )
 
 
 def _read_seed(said: _Said | None) -> MarkedSeed | None:

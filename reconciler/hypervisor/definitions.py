@@ -16,6 +16,7 @@ from reconciler.domxml import (
     read_mark,
     render,
     render_mark,
+    without_overlay,
 )
 from reconciler.errors import RefusedError, StalledError, TransientError
 from reconciler.hypervisor.capabilities import TABLE
@@ -53,6 +54,7 @@ def define(door: Door, step: DefineGuest) -> None:
         _require_free_name(door, step.definition)
         _claim(door, step.definition, had=None)
         text = render(step.definition, paths=paths)
+        plain = render(without_overlay(step.definition), paths=paths)
     else:
         _, stored = door.stored(domain)
         if stored == planned and domain.isPersistent():
@@ -63,11 +65,33 @@ def define(door: Door, step: DefineGuest) -> None:
         if digest(old) != step.replaces:
             raise TransientError(f"{door.doing}: the definition changed since it was looked at")
         text = merge(old, step.definition, paths=paths)
+        plain = old
     told = read(text, volumes=door.volume_at).definition
     if told != planned:
         fields = _differing(told, planned)
         raise RefusedError(f"{door.doing}: libvirt would not be told what was planned of {fields}")
     door.write(door.connection.defineXMLFlags, text, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
+    _require_overlay(door, step.definition, otherwise=plain)
+
+
+def _require_overlay(door: Door, definition: GuestDefinition, *, otherwise: str) -> None:
+    """Stall if libvirt has kept an element of the overlay in other words than it was given.
+
+    Such an element would be missed for ever, and put there again and again. ``otherwise`` is the
+    text without it, which is put back, so that nothing of ours is left that no mark knows.
+    """
+    if not definition.overlay:
+        return
+    domain = door.find_domain(definition.uuid)
+    kept = door.stored(domain)[1].overlay if domain is not None else ()
+    lost = [one for one in definition.overlay if one not in kept]
+    if lost:
+        door.write(door.connection.defineXMLFlags, otherwise, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
+        shown = ", ".join(str(one.element) for one in lost)
+        raise StalledError(
+            f"{door.doing}: libvirt does not keep {shown} of the overlay as it is written; "
+            "write it as virsh dumpxml shows it, or leave it out"
+        )
 
 
 def _differing(told: GuestDefinition, planned: GuestDefinition) -> str:

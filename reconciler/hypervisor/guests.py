@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from reconciler.model.definition import GuestDefinition
     from reconciler.model.names import Digest
     from reconciler.model.observed import StateReason
+    from reconciler.model.overlay import OverlayElement
 
 STORED_TEXT = libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE
 """Secrets included: a text without them, written back, would erase them."""
@@ -66,6 +67,7 @@ class _Read:
     definition: GuestDefinition | None
     problem: str | None
     agent_connected: bool = False
+    elements: tuple[OverlayElement, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,8 +82,9 @@ class _Sizes:
 class GuestMemo:
     """What is remembered from one observation of a host to the next; it may be lost at any time."""
 
-    def __init__(self) -> None:
-        """Remember nothing."""
+    def __init__(self, *, places: tuple[str, ...] = ()) -> None:
+        """Remember nothing yet; ``places`` are those that are open to overlays."""
+        self._places = places
         self._reads: dict[tuple[UUID, bool], _Read] = {}
         self._sizes: dict[UUID, _Sizes] = {}
         self.snapshots = SnapshotMemo()
@@ -96,7 +99,7 @@ class GuestMemo:
             and all(pools.source_of(path) == source for path, source in known.lookups)
         ):
             return known
-        fresh = _read(text, now, pools)
+        fresh = _read(text, now, pools, self._places)
         self._reads[uuid, live] = fresh
         return fresh
 
@@ -210,6 +213,7 @@ def observe_guests(
             job=one.job,
             snapshots=snapshots.get(uuid, ()),
             agent_connected=one.live is not None and one.live.agent_connected,
+            elements=one.stored.elements,
         )
         for uuid, one in seen.items()
     }
@@ -268,7 +272,7 @@ def _look_at(
     return _Seen(domain=domain, state=state, reason=reason, stored=stored, live=live, job=job)
 
 
-def _read(text: str, text_digest: Digest, pools: ObservedPools) -> _Read:
+def _read(text: str, text_digest: Digest, pools: ObservedPools, places: tuple[str, ...]) -> _Read:
     lookups: list[tuple[str, VolumeSource | None]] = []
 
     def volume_at(path: str) -> VolumeSource | None:
@@ -277,7 +281,7 @@ def _read(text: str, text_digest: Digest, pools: ObservedPools) -> _Read:
         return source
 
     try:
-        reading = read(text, volumes=volume_at)
+        reading = read(text, volumes=volume_at, places=places)
     except StalledError as error:
         # Somebody else's domain of a kind that domops does not know must not blind it to the host.
         return _Read(digest=text_digest, lookups=(), definition=None, problem=str(error))
@@ -287,6 +291,7 @@ def _read(text: str, text_digest: Digest, pools: ObservedPools) -> _Read:
         definition=reading.definition,
         problem=reading.mark_problem,
         agent_connected=reading.agent_connected,
+        elements=reading.elements,
     )
 
 

@@ -67,8 +67,11 @@ class LibvirtHost:
         uri: str,
         clock: Callable[[], datetime],
         open_connection: Callable[[str], libvirt.virConnect] = libvirt.open,
+        places: tuple[str, ...] = (),
     ) -> None:
         """Keep the address; nothing is opened before it is used.
+
+        ``places`` are those of a definition that are open to overlays.
 
         Raises:
             StalledError: the URI carries a password.
@@ -77,7 +80,7 @@ class LibvirtHost:
         self._name = name
         self._clock = clock
         self._gate = Gate()
-        self._memo = GuestMemo()
+        self._memo = GuestMemo(places=places)
         self._observing = Link(uri, open_connection=open_connection)
         if uri.startswith("test:"):
             self._operating = self._filling = self._observing

@@ -15,7 +15,17 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from reconciler.model import definition, desired, mark, observed, options, plan, seed, steps
+from reconciler.model import (
+    definition,
+    desired,
+    mark,
+    observed,
+    options,
+    overlay,
+    plan,
+    seed,
+    steps,
+)
 from reconciler.model.seed import HIDDEN
 
 if TYPE_CHECKING:
@@ -27,6 +37,7 @@ _MODULES: tuple[ModuleType, ...] = (
     mark,
     observed,
     options,
+    overlay,
     plan,
     seed,
     steps,

@@ -22,9 +22,11 @@ from reconciler.manifests.resolve import (
     load,
     resolve,
 )
+from reconciler.manifests.surroundings import Allowed
 
 __all__ = [
     "REPOSITORY_FILE",
+    "Allowed",
     "Index",
     "ParsedFile",
     "Problem",

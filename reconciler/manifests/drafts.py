@@ -55,7 +55,10 @@ class Draft:
 
     def complain(self, path: tuple[Key, ...], message: str, hint: str = "") -> None:
         """Note that something is wrong at ``path``."""
-        complaint = Complaint(path=path, message=message, hint=hint)
+        self.complain_of(Complaint(path=path, message=message, hint=hint))
+
+    def complain_of(self, complaint: Complaint) -> None:
+        """Note it where it is written."""
         self.complaints.append(self._where_written(complaint))
 
     def warn(self, path: tuple[Key, ...], message: str, hint: str) -> None:

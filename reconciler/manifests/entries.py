@@ -35,6 +35,8 @@ class Entry:
         line, column, field = locate_in(
             self.file.content, self.document.index, complaint.path, key=complaint.at_key
         )
+        if complaint.below:
+            line, column = _below(self.file.content, line, column, complaint.below)
         return Problem(
             path=self.path,
             line=line,
@@ -53,13 +55,26 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Complaint:
-    """Something wrong at ``path`` of one document; ``field`` names it where the path cannot."""
+    """Something wrong at ``path`` of one document; ``field`` names it where the path cannot.
+
+    ``below`` is a line of the text that stands there, counted from 1, where that is known.
+    """
 
     path: tuple[Key, ...]
     message: str
     hint: str = ""
     field: str = ""
     at_key: bool = False
+    below: int = 0
+
+
+def _below(content: bytes, line: int, column: int, below: int) -> tuple[int, int]:
+    """The place of a line of a text; only in a literal block are its lines those of the file."""
+    lines = content.decode().splitlines()
+    if not lines[line - 1][column - 1 :].startswith("|") or line + below > len(lines):
+        return line, column
+    said = lines[line + below - 1]
+    return line + below, len(said) - len(said.lstrip()) + 1
 
 
 def dangling(

@@ -18,6 +18,7 @@ from reconciler.manifests.intent import intent_of
 from reconciler.manifests.kinds import Guest
 from reconciler.manifests.merge import merge
 from reconciler.manifests.options import mentioned, options
+from reconciler.manifests.overlay import overlay
 from reconciler.manifests.parse import Lines
 from reconciler.model.definition import Arch, GuestType
 from reconciler.model.desired import Autostart, DesiredGuest, GuestState, RestartWhen
@@ -63,6 +64,7 @@ def build_guest(
     snapshots = peripherals.snapshots(draft)
     chosen = options(draft, cpus, memory)
     told = cloud_init(draft, disks)
+    elements = overlay(draft)
     emulated.warn(draft, place)
     uuid = manifest.metadata.uuid or derive_uuid(around.repository, draft.name)
     if draft.complaints or place is None or cpus is None or memory is None:
@@ -108,6 +110,7 @@ def build_guest(
         cloud_init=told,
         uuid_said=manifest.metadata.uuid is not None,
         start_after=start_after,
+        overlay=elements,
         lines=Lines(entry.file.content, entry.document.index, guest_class),
     )
     return replace(guest, intent=intent_of(guest)), tuple(draft.cautions)

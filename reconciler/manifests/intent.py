@@ -27,7 +27,8 @@ field's default:
 - ``snapshots`` sorted by name, of [name, quiesced];
 - ``adopt`` true, of the guest and of a disk;
 - ``cloudInit`` {"digest", "storage"}, with "keep" and "rerun" where they are said; the digest is
-  that of the texts.
+  that of the texts;
+- ``xml`` a list, sorted, of [group, element on one line].
 
 Not in it: where anything is written, comments, order, which part came from a class, the commit.
 Changing what the first part says changes every digest; then `policy.RENDERER` must be raised.
@@ -98,6 +99,8 @@ def _wanted(guest: DesiredGuest) -> Json:
     if guest.snapshots:
         by_name = sorted(guest.snapshots, key=lambda each: each.name)
         wanted["snapshots"] = [[each.name, each.quiesced] for each in by_name]
+    if guest.overlay:
+        wanted["xml"] = [[one.group, str(one.element)] for one in guest.overlay]
     return wanted
 
 

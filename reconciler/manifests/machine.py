@@ -164,7 +164,7 @@ def _check_kernel(draft: Draft) -> None:
             draft.complain(
                 ("spec", "boot", name), "means nothing beside kernel", "keep one of the two"
             )
-    prefixes = draft.around.kernel_prefixes
+    prefixes = draft.around.allowed.kernel_prefixes
     if prefixes is None:
         return
     for name, path in (("kernel", spec.kernel), ("initrd", spec.initrd)):

@@ -19,7 +19,7 @@ from reconciler.manifests.kinds import Guest, GuestClass, Repository
 from reconciler.manifests.parse import Document, ParsedFile, parse_file
 from reconciler.manifests.problems import Problem, Severity, in_order
 from reconciler.manifests.starting import problems_of_order
-from reconciler.manifests.surroundings import Surroundings, SurroundingsBuilder
+from reconciler.manifests.surroundings import Allowed, Surroundings, SurroundingsBuilder
 from reconciler.model.desired import DesiredGuest, DesiredWorld, VolumeDisk
 from reconciler.model.names import GuestName
 
@@ -97,7 +97,7 @@ def load(
     commit: Commit,
     approvals: frozenset[PlanId] = frozenset(),
     refused: Mapping[str, str] | None = None,
-    kernel_prefixes: tuple[str, ...] | None = None,
+    allowed: Allowed | None = None,
 ) -> Resolved:
     """Parse and resolve in one go, for callers that keep nothing between commits.
 
@@ -110,7 +110,7 @@ def load(
         commit=commit,
         approvals=approvals,
         refused=refused,
-        kernel_prefixes=kernel_prefixes,
+        allowed=allowed,
     )
 
 
@@ -126,7 +126,7 @@ def resolve(
     commit: Commit,
     approvals: frozenset[PlanId] = frozenset(),
     refused: Mapping[str, str] | None = None,
-    kernel_prefixes: tuple[str, ...] | None = None,
+    allowed: Allowed | None = None,
     previous: Resolved | None = None,
 ) -> Resolved:
     """Resolve the manifests of ``commit``; ``files`` are by path below the repository's folder.
@@ -134,8 +134,8 @@ def resolve(
     ``included`` are the contents of the files that `included_paths` names, as far as there are such
     files; None for one that is too large to be read.
     ``refused`` are entries of the tree that are no files (symbolic links, submodules), with what
-    they are. ``kernel_prefixes`` are the controller's allowed paths for ``boot.kernel``; None where
-    they are not known, as on somebody's laptop: then they are not checked.
+    they are. ``allowed`` is what the controller lets manifests name; None where that is not known,
+    as on somebody's laptop: then it is not checked.
     """
     manifests, texts = _sorted_out(files, included)
     resolver = _Resolver(
@@ -146,7 +146,7 @@ def resolve(
     resolver.gather(refused or {})
     repository = resolver.repository()
     builder = SurroundingsBuilder(entries=resolver.entries, suspects=resolver.suspects)
-    around = builder.build(repository or _NOBODY, kernel_prefixes)
+    around = builder.build(repository or _NOBODY, allowed or Allowed())
     resolver.problems.extend(builder.problems)
     resolver.build_guests(around)
     resolver.compare_claims(around)

@@ -33,6 +33,17 @@ NamedT = TypeVar("NamedT")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Allowed:
+    """What the controller's settings let manifests name; None where they are not known.
+
+    ``kernel_prefixes`` are paths for ``boot.kernel``, ``overlay_elements`` places for ``xml``.
+    """
+
+    kernel_prefixes: tuple[str, ...] | None = None
+    overlay_elements: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
     """All that is not a guest; ``suspects`` are names that a faulty manifest may define."""
 
@@ -42,7 +53,7 @@ class Surroundings:
     storages: Mapping[StorageName, DesiredStorage]
     networks: Mapping[NetworkName, DesiredNetwork]
     suspects: frozenset[str] = frozenset()
-    kernel_prefixes: tuple[str, ...] | None = None
+    allowed: Allowed
     hypervisors: Mapping[PoolName, frozenset[str]]
     """By pool, the drivers (``xen``, ``qemu``) of its hosts that have not left."""
 
@@ -74,7 +85,11 @@ class SurroundingsBuilder:
     suspects: frozenset[str]
     problems: list[Problem] = field(default_factory=list)
 
-    def build(self, repository: UUID, kernel_prefixes: tuple[str, ...] | None) -> Surroundings:
+    def build(
+        self,
+        repository: UUID,
+        allowed: Allowed,
+    ) -> Surroundings:
         """Build everything that is not a guest."""
         pools = {name: self._pool(entry) for name, entry in self._of("Pool").items()}
         hosts = {name: self._host(entry) for name, entry in self._of("Host").items()}
@@ -88,7 +103,7 @@ class SurroundingsBuilder:
             storages={storage.name: storage for storage in storages.values()},
             networks={network.name: network for network in networks.values()},
             suspects=self.suspects,
-            kernel_prefixes=kernel_prefixes,
+            allowed=allowed,
             hypervisors=_hypervisors(hosts.values()),
         )
 

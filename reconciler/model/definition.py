@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from reconciler.model.mark import Mark
     from reconciler.model.names import GuestName, LibvirtPool, MacAddress, Target, VolumeName
     from reconciler.model.options import Options
+    from reconciler.model.overlay import OverlayElement
 
 
 class GuestType(StrEnum):
@@ -223,7 +224,8 @@ class Nic:
 class GuestDefinition:
     """One guest as a hypervisor would be told of it, or as it tells.
 
-    ``disks`` are sorted by target, ``nics`` by MAC. ``mark`` is None where domops has written none.
+    ``disks`` are sorted by target, ``nics`` by MAC. ``overlay`` are the elements that are there by
+    an overlay of ours, as its mark says, sorted. ``mark`` is None where domops has written none.
     """
 
     name: GuestName
@@ -239,6 +241,7 @@ class GuestDefinition:
     console: bool = True
     agent: bool = False
     options: Options = NO_OPTIONS
+    overlay: tuple[OverlayElement, ...] = ()
     mark: Mark | None = None
 
     def disk(self, target: Target) -> Disk | None:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         VolumeName,
     )
     from reconciler.model.options import Options
+    from reconciler.model.overlay import OverlayElement
     from reconciler.model.seed import DesiredCloudInit
 
 
@@ -295,6 +296,7 @@ class DesiredGuest:
     options: Options = NO_OPTIONS
     mentioned: tuple[FieldName, ...] = ()
     snapshots: tuple[DesiredSnapshot, ...] = ()
+    overlay: tuple[OverlayElement, ...] = ()
     intent: Digest
     origin: Origin
     warnings: tuple[GuestWarning, ...] = ()

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         Target,
         VolumeName,
     )
+    from reconciler.model.overlay import OverlayElement
 
 
 class Phase(StrEnum):
@@ -162,6 +163,17 @@ class MarkedSeed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MarkedElement:
+    """An element that an overlay put there, in the words in which it was put.
+
+    ``let_go`` says that the stored definition has it no more, while the running guest still may.
+    """
+
+    element: OverlayElement
+    let_go: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trash:
     """Since when and until when a guest is in the trash, by which commit, let through by what."""
 
@@ -180,8 +192,12 @@ class Mark:
     changed, ``intent`` that intent's digest under ``renderer``, the version of the renderer.
     ``generation`` is raised at each placement; the highest is home. ``fields`` are the optional
     fields that a manifest of this guest has named and that are not back at their defaults since,
-    sorted; see Note [Owned fields] in ``planner.options``. ``tokens`` are the one-time acts that
-    were done and must not be done again. ``seed`` is the seed that there is, or is being made;
+    sorted; see Note [Owned fields] in ``planner.options``. ``overlay`` are the elements that are
+    there by its ``xml``, and by nobody else's hand. ``tokens`` are the one-time acts that
+    were done and must not be done again.
+    sorted; see Note [Owned fields] in ``planner.options``. ``overlay`` are the elements that are
+    there by its ``xml``, and by nobody else's hand. ``tokens`` are the one-time acts that were done
+    and must not be done again. ``seed`` is the seed that there is, or is being made;
     ``cloud_init`` is the digest of what the guest was last told by one.
     """
 
@@ -199,6 +215,7 @@ class Mark:
     nics: tuple[MarkedNic, ...] = ()
     fields: tuple[FieldName, ...] = ()
     snapshots: tuple[MarkedSnapshot, ...] = ()
+    overlay: tuple[MarkedElement, ...] = ()
     trash: Trash | None = None
     operation: MarkedOperation | None = None
     tokens: tuple[str, ...] = ()

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         Target,
         VolumeName,
     )
+    from reconciler.model.overlay import OverlayElement
 
 
 class RunState(StrEnum):
@@ -116,6 +117,8 @@ class ObservedGuest:
     ``state_since`` is when the present state was first seen, or None if it is seen for the first
     time. ``job`` names a job that somebody runs on the domain. ``agent_connected`` says whether the
     guest agent inside has opened its channel. ``snapshots`` are in the order of their names.
+    ``elements`` are those of the stored definition that are by other hands at places which are open
+    to overlays.
     """
 
     name: GuestName
@@ -134,6 +137,7 @@ class ObservedGuest:
     job: str | None = None
     snapshots: tuple[ObservedSnapshot, ...] = ()
     agent_connected: bool = False
+    elements: tuple[OverlayElement, ...] = ()
 
     @property
     def active(self) -> bool:

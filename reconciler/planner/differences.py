@@ -58,6 +58,7 @@ class Kind(Enum):
     CONSOLE = auto()
     AGENT = auto()
     OPTION = auto()
+    OVERLAY = auto()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +99,7 @@ def differences(
         *_channels(wanted, actual),
         *_options(wanted, actual, owned),
         *_seed(wanted, actual, owned.seed),
+        *_overlay(wanted, actual),
     )
 
 
@@ -142,6 +144,7 @@ def cost(
             | Kind.CONSOLE
             | Kind.AGENT
             | Kind.OPTION
+            | Kind.OVERLAY
         ):
             return Label.RESTART
         case _:
@@ -323,3 +326,13 @@ def _options(
 ) -> Iterator[Difference]:
     for field, before, after in differing_options(wanted.options, actual.options, owned.fields):
         yield Difference(kind=Kind.OPTION, field=field, before=before, after=after)
+
+
+def _overlay(wanted: GuestDefinition, actual: GuestDefinition) -> Iterator[Difference]:
+    if wanted.overlay != actual.overlay:
+        yield Difference(
+            kind=Kind.OVERLAY,
+            field="xml",
+            before=words.overlay(actual.overlay),
+            after=words.overlay(wanted.overlay),
+        )

@@ -49,6 +49,7 @@ from reconciler.planner.options import (
     ownership,
     pins_beyond,
 )
+from reconciler.planner.overlay import choose_overlay, wanted_elements
 from reconciler.planner.seeds import resolve_seed, seed_target, with_seed
 from reconciler.planner.snapshots import keep_pinned, recorded
 
@@ -169,6 +170,7 @@ def wanted(
         seed=seeding.seed,
         cloud_init=seeding.cloud_init,
         tokens=seeding.tokens,
+        overlay=choose_overlay(guest, existing, refusals),
     )
     if existing is not None:
         mark = replace(mark, snapshots=recorded(guest, existing, desired.repository, now))
@@ -200,6 +202,7 @@ def wanted(
             existing.stored.options if existing else default,
             default,
         ),
+        overlay=wanted_elements(mark.overlay),
         mark=mark,
     )
     return Wanted(

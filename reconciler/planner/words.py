@@ -1,6 +1,11 @@
-"""Sizes and spans of time as a person would say them; used in the sentences of a plan."""
+"""Sizes, spans of time and elements as a person would say them, in the sentences of a plan."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from reconciler.model.overlay import OverlayElement
 
 KIB = 1024
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
@@ -26,3 +31,8 @@ def span(seconds: float) -> str:
         if whole >= length:
             return f"{whole // length} {unit}"
     return f"{whole} s"
+
+
+def overlay(elements: tuple[OverlayElement, ...]) -> str:
+    """The elements of an overlay, one after the other."""
+    return " ".join(str(one.element) for one in elements) or "none"

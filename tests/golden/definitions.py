@@ -37,6 +37,7 @@ from reconciler.model.mark import (
     Consistency,
     Mark,
     MarkedDisk,
+    MarkedElement,
     MarkedNic,
     MarkedOperation,
     MarkedSeed,
@@ -74,6 +75,7 @@ from reconciler.model.options import (
     Watchdog,
     WatchdogAction,
 )
+from reconciler.model.overlay import OverlayElement, XmlElement
 
 PATHS: Mapping[tuple[LibvirtPool, VolumeName], str] = {
     (
@@ -282,6 +284,40 @@ def _watched(action: WatchdogAction, model: str = "i6300esb") -> Options:
     return Options(watchdog=Watchdog(model=model, action=action))
 
 
+_OVERLAY = tuple(
+    MarkedElement(element=OverlayElement(group=group, element=element), let_go=let_go)
+    for group, element, let_go in (
+        ("", XmlElement(tag="iothreads", text="2"), False),
+        (
+            "",
+            XmlElement(
+                tag="pm",
+                children=(XmlElement(tag="suspend-to-mem", attributes=(("enabled", "no"),)),),
+            ),
+            False,
+        ),
+        (
+            "clock",
+            XmlElement(tag="timer", attributes=(("name", "hpet"), ("present", "no"))),
+            False,
+        ),
+        ("devices", XmlElement(tag="sound", attributes=(("model", "ich9"),)), False),
+        ("devices", XmlElement(tag="sound", attributes=(("model", "ac97"),)), True),
+        (
+            "features",
+            XmlElement(
+                tag="hyperv",
+                attributes=(("mode", "custom"),),
+                children=(
+                    XmlElement(tag="relaxed", attributes=(("state", "on"),)),
+                    XmlElement(tag="vapic", attributes=(("state", "on"),)),
+                ),
+            ),
+            False,
+        ),
+    )
+)
+
 DEFINITIONS: Mapping[str, GuestDefinition] = {
     name: canonical(definition)
     for name, definition in {
@@ -366,6 +402,11 @@ DEFINITIONS: Mapping[str, GuestDefinition] = {
                 watchdog=Watchdog(model="ib700", action=WatchdogAction.NONE),
                 tpm=Tpm(version="1.2"),
             ),
+        ),
+        "qemu-overlay": replace(
+            _QEMU,
+            overlay=tuple(entry.element for entry in _OVERLAY if not entry.let_go),
+            mark=replace(MARK, overlay=_OVERLAY),
         ),
         "qemu-kernel": replace(
             _QEMU,

@@ -13,7 +13,7 @@ import pytest
 
 from reconciler.domxml import merge, read, render
 from reconciler.errors import StalledError
-from reconciler.model import definition, mark, options
+from reconciler.model import definition, mark, options, overlay
 from reconciler.model.definition import DomainType, VolumeSource
 from tests.golden.definitions import DEFINITIONS, PATHS
 from tests.strategies.exercised import Exercised
@@ -90,7 +90,7 @@ def test_every_field_and_word_of_the_model_is_in_a_golden_file() -> None:
     exercised = Exercised()
     for one in DEFINITIONS.values():
         exercised.note(one)
-    assert set(exercised.never(definition, mark, options)) == NEVER_MADE
+    assert set(exercised.never(definition, mark, options, overlay)) == NEVER_MADE
 
 
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: f"{path.parent.name}/{path.stem}")

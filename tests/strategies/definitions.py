@@ -5,6 +5,7 @@ Volumes have the paths of ``PATHS``; no other source lies at one of these, so th
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from uuid import UUID
 
@@ -230,7 +231,10 @@ def definitions(
         options=draw(options()),
         mark=draw(marks() if mark is None else mark),
     )
-    return canonical(drawn)
+    overlay = tuple(
+        entry.element for entry in (drawn.mark.overlay if drawn.mark else ()) if draw(st.booleans())
+    )
+    return canonical(replace(drawn, overlay=overlay))
 
 
 @st.composite

@@ -11,6 +11,7 @@ from reconciler.model.mark import (
     Consistency,
     Mark,
     MarkedDisk,
+    MarkedElement,
     MarkedNic,
     MarkedOperation,
     MarkedSeed,
@@ -35,6 +36,7 @@ from reconciler.model.names import (
     Target,
     VolumeName,
 )
+from reconciler.model.overlay import OverlayElement, XmlElement
 
 REPOSITORIES = (UUID("6a0e1c5e-5c2b-4d0e-9a59-3d1f0c9c0001"), UUID(int=2))
 UUIDS = (UUID("11111111-2222-3333-4444-555555555501"), UUID(int=7))
@@ -83,6 +85,25 @@ _bare_disks = st.builds(
     detached=st.none() | instants,
 )
 _marked_disks = st.builds(_in_its_place, _bare_disks, _places)
+
+
+_MODEL = (("model", "ich9"),)
+_CODEC = XmlElement(tag="codec", attributes=(("type", "duplex"),))
+ELEMENTS = (
+    OverlayElement(group="devices", element=XmlElement(tag="sound", attributes=_MODEL)),
+    OverlayElement(
+        group="devices", element=XmlElement(tag="sound", attributes=_MODEL, children=(_CODEC,))
+    ),
+    OverlayElement(
+        group="clock",
+        element=XmlElement(tag="timer", attributes=(("name", "hpet"), ("present", "no"))),
+    ),
+    OverlayElement(group="", element=XmlElement(tag="pm", children=(XmlElement(tag="a"),))),
+    OverlayElement(group="", element=XmlElement(tag="iothreads", text="a & <b>")),
+)
+"""Elements of overlays: one that another one covers, one with text, one right below the domain."""
+
+elements = st.lists(st.sampled_from(ELEMENTS), max_size=2, unique=True).map(tuple)
 
 
 @cache
@@ -143,6 +164,15 @@ def marks() -> st.SearchStrategy[Mark]:
                 removed=st.none() | instants,
             ),
             max_size=2,
+        ).map(tuple),
+        overlay=st.lists(
+            st.builds(
+                MarkedElement,
+                element=st.sampled_from(ELEMENTS),
+                let_go=st.sampled_from((False, True)),
+            ),
+            max_size=2,
+            unique_by=lambda entry: entry.element,
         ).map(tuple),
         trash=st.none() | trash,
         operation=st.none() | operation,

@@ -42,6 +42,7 @@ from reconciler.model.observed import (
 from reconciler.model.operation import Operation
 from reconciler.model.options import Options, Pin
 from reconciler.planner.effects import digest_of, remembered, with_disk, with_nic
+from tests.strategies.marks import ELEMENTS
 from tests.strategies.worlds import (
     ABLE,
     CLOSED_PORT,
@@ -149,6 +150,8 @@ _OPTIONS = st.sampled_from(
         {"mentioned": (RNG,), "options": Options()},
         {"mentioned": (PIN, RNG), "options": Options(pin=(Pin(vcpu=0, cpus="1"),), rng=True)},
         {"mentioned": (PIN,), "options": Options(pin=(Pin(vcpu=0, cpus="0-9"),))},
+        {"overlay": ELEMENTS[:1]},
+        {"overlay": ELEMENTS[1:3]},
     )
 )
 _SNAPSHOTS: st.SearchStrategy[dict[str, object]] = st.sampled_from(
@@ -394,6 +397,12 @@ def given_options(story: Story, found: ObservedGuest) -> None:
     story.stage(found.name, stored=stored, stored_digest=digest_of(stored))
 
 
+def given_elements(story: Story, found: ObservedGuest) -> None:
+    """Somebody gives it elements at places that are open to overlays, or takes them away."""
+    elements = () if found.elements else (ELEMENTS[1], ELEMENTS[3])
+    story.stage(found.name, elements=elements)
+
+
 def paused(story: Story, found: ObservedGuest) -> None:
     """Somebody pauses it, or resumes it."""
     if found.state is RunState.RUNNING:
@@ -481,6 +490,7 @@ HAPPENINGS = (
     ),
     ballooned,
     given_devices,
+    given_elements,
     given_options,
     paused,
     snapshotted,

@@ -52,6 +52,9 @@ class Ground:
     host: QemuHost
     repository: Repository
     state: Path
+    places: tuple[str, ...] = ()
+    """Where overlays may add elements."""
+
     doors: list[Host] = field(default_factory=list)
 
     def settings(self) -> Settings:
@@ -61,6 +64,7 @@ class Ground:
             state_dir=self.state,
             patience_s=30,
             kernel_prefixes=("/boot",),
+            overlay_elements=self.places,
         )
 
     @contextmanager
@@ -89,7 +93,7 @@ class Ground:
             return {one.name(): one.ID() for one in connection.listAllDomains() if one.isActive()}
 
     def _counted(self, host: DesiredHost, clock: Callable[[], datetime]) -> Host:
-        door = libvirt_host(host, clock)
+        door = libvirt_host(host, clock, places=self.places)
         self.doors.append(door)
         return door
 

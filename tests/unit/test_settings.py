@@ -52,12 +52,29 @@ def test_a_file_that_was_named_must_be_there(tmp_path: Path) -> None:
 def test_lists_in_the_environment_are_parted_as_in_path(tmp_path: Path) -> None:
     environment = {
         "DOMOPS_KERNEL_PREFIXES": "/boot/guest:/srv/kernels",
+        "DOMOPS_OVERLAY_ELEMENTS": "devices/sound:features/hyperv",
         "DOMOPS_STATE_DIR": str(tmp_path),
         "DOMOPS_SOMETHING_ELSE": "is left alone",
     }
     settings = load_settings(environment=environment)
     assert settings.kernel_prefixes == ("/boot/guest", "/srv/kernels")
+    assert settings.overlay_elements == ("devices/sound", "features/hyperv")
     assert settings.state_dir == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("place", "why"),
+    [
+        ("devices/emulator", "names a program of the host"),
+        ("devices", "is a group"),
+        ("devices/sound/codec", "is no place"),
+    ],
+)
+def test_what_no_overlay_may_touch_cannot_be_opened(place: str, why: str, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=f'command line: overlay_elements: "{place}" {why}'):
+        load_settings(
+            overrides={"overlay_elements": [place], "state_dir": tmp_path}, environment={}
+        )
 
 
 def test_every_setting_says_why_it_is_there() -> None:

@@ -471,8 +471,14 @@ class GuestDefaults(Closed):
     tpm: TpmSpec | None = Field(
         None, description="A trusted platform module, emulated by the host (KVM)."
     )
-    xml: Annotated[str | None, NotBuilt()] = Field(
-        None, description="Elements of domain XML that no field models."
+    xml: str | None = Field(
+        None,
+        description=(
+            "Elements of libvirt's domain XML that no field models, as they stand inside"
+            " `<domain>`. They are only ever added, at places that the controller's setting"
+            " `overlay_elements` has opened; what names something of a host is refused."
+        ),
+        examples=["<devices><sound model='ich9'/></devices>"],
     )
 
 

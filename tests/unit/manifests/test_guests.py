@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from reconciler.manifests import load
+from reconciler.manifests import Allowed, load
 from reconciler.manifests.derive import derive_mac, derive_uuid
 from reconciler.model.definition import (
     Arch,
@@ -214,7 +214,7 @@ def test_a_kernel_must_lie_where_the_controller_allows_it() -> None:
         (("/boot/gue",), 1),
         ((), 1),
     ):
-        found = load(files, commit=COMMIT, kernel_prefixes=prefixes)
+        found = load(files, commit=COMMIT, allowed=Allowed(kernel_prefixes=prefixes))
         assert len(found.problems) == problems, prefixes
 
 

@@ -52,6 +52,7 @@ from reconciler.model.names import (
     VolumeName,
 )
 from reconciler.model.options import Options
+from reconciler.model.overlay import OverlayElement, XmlElement
 from reconciler.model.seed import DesiredCloudInit, SeedData
 
 ROOT = VolumeDisk(
@@ -198,6 +199,10 @@ OTHERS["start_after"] = tuple(
         replace(FIRST, port=OpenPort(address="10.0.0.53", port=53)),
         replace(FIRST, port=OpenPort(address="10.0.0.53", port=54)),
     )
+)
+OTHERS["overlay"] = tuple(
+    replace(GUEST, overlay=(OverlayElement(group=group, element=XmlElement(tag=tag)),))
+    for group, tag in (("", "pm"), ("devices", "pm"), ("devices", "sound"))
 )
 NOT_WANTED = {"intent", "origin", "lines", "uuid_said", "warnings"}
 
