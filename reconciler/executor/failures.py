@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.model.memory import Failure
 from reconciler.model.observed import ObservedHost
+from reconciler.model.steps import CreateSnapshot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,6 +67,7 @@ class Failures:
             retry_at=until or now + pause_after(count),
             stalled=stalled and intent is not None,
             intent=intent,
+            optional=_is_optional(step),
         )
         if stalled:
             self._stalled_at[step.guest] = (step.host, None)
@@ -78,12 +80,11 @@ class Failures:
             message = f"the host took it {self._fruitless[key]} times, and it is still not so"
             self.failed(step, message, stalled=False, intent=intent, now=now)
         else:
-            self._failures.pop(step.guest, None)
+            self._forget(step)
 
     def succeeded(self, step: Step) -> None:
         """Forget what failed before."""
-        self._failures.pop(step.guest, None)
-        self._stalled_at.pop(step.guest, None)
+        self._forget(step)
         for key in [key for key in self._fruitless if key[0] == step.guest]:
             del self._fruitless[key]
 
@@ -91,6 +92,8 @@ class Failures:
         """Whether beginning a step of this guest now would be too early."""
         failure = self._failures.get(step.guest)
         if failure is None or failure.intent != intent:
+            return False
+        if failure.optional and not _is_optional(step):
             return False
         return failure.stalled or now < failure.retry_at
 
@@ -120,11 +123,24 @@ class Failures:
         )
         return min(retries, default=None)
 
+    def _forget(self, step: Step) -> None:
+        """What is optional and failed is not put right by what succeeded beside it."""
+        failure = self._failures.get(step.guest)
+        if failure is not None and failure.optional and not _is_optional(step):
+            return
+        self._failures.pop(step.guest, None)
+        self._stalled_at.pop(step.guest, None)
+
     def _revive(self, guest: GuestName, now: datetime) -> None:
         self._stalled_at.pop(guest, None)
         failure = self._failures.get(guest)
         if failure is not None:
             self._failures[guest] = replace(failure, stalled=False, count=0, retry_at=now)
+
+
+def _is_optional(step: Step) -> bool:
+    """Whether the guest lives without the step, so that its failing holds nothing else back."""
+    return isinstance(step, CreateSnapshot)
 
 
 def _shape(host: ObservedHost) -> int:

@@ -20,6 +20,7 @@ from reconciler.manifests.merge import merge
 from reconciler.manifests.options import mentioned, options
 from reconciler.manifests.overlay import overlay
 from reconciler.manifests.parse import Lines
+from reconciler.manifests.snapshots import snapshots as build_snapshots
 from reconciler.model.definition import Arch, GuestType
 from reconciler.model.desired import Autostart, DesiredGuest, GuestState, RestartWhen
 from reconciler.model.mark import ShutdownPolicy, ThenWhat
@@ -61,7 +62,7 @@ def build_guest(
     cpus, memory, boot = machine.cpus(draft), machine.memory(draft), machine.boot(draft, place)
     disks, nics = peripherals.disks(draft), peripherals.nics(draft)
     start_after = starting.start_after(draft)
-    snapshots = peripherals.snapshots(draft)
+    snapshots = build_snapshots(draft, disks, place)
     chosen = options(draft, cpus, memory)
     told = cloud_init(draft, disks)
     elements = overlay(draft)

@@ -14,7 +14,6 @@ from reconciler.model.desired import (
     CdromDisk,
     DesiredDisk,
     DesiredNic,
-    DesiredSnapshot,
     ImageRef,
     VolumeDisk,
 )
@@ -23,7 +22,6 @@ from reconciler.model.names import (
     MacAddress,
     NetworkName,
     NicName,
-    SnapshotName,
     StorageName,
     Target,
     VolumeName,
@@ -35,7 +33,6 @@ if TYPE_CHECKING:
     from reconciler.manifests.construct import Key
     from reconciler.manifests.drafts import Draft
     from reconciler.manifests.kinds.devices import CdromSpec, DiskSpec, NicSpec
-    from reconciler.manifests.kinds.guest import SnapshotSpec
 
 SECTOR: Final = 512
 
@@ -59,25 +56,13 @@ def nics(draft: Draft) -> tuple[DesiredNic, ...]:
     return tuple(sorted(found, key=lambda nic: nic.name))
 
 
-def snapshots(draft: Draft) -> tuple[DesiredSnapshot, ...]:
-    """The snapshots, by name."""
-    specs = draft.spec.snapshots
-    _refuse_same_name(draft, "snapshots", specs)
-    found = [
-        DesiredSnapshot(name=SnapshotName(spec.name), quiesced=spec.quiesced) for spec in specs
-    ]
-    return tuple(sorted(found, key=lambda snapshot: snapshot.name))
-
-
 def _place_in_line(disk: DesiredDisk) -> tuple[bool, bool, str]:
     """Order means nothing in a manifest, so the disk that the guest boots from has to go first."""
     drive = isinstance(disk, CdromDisk)
     return drive, not (isinstance(disk, VolumeDisk) and disk.image is not None), disk.name
 
 
-def _refuse_same_name(
-    draft: Draft, which: str, specs: Sequence[DiskSpec | NicSpec | SnapshotSpec]
-) -> None:
+def _refuse_same_name(draft: Draft, which: str, specs: Sequence[DiskSpec | NicSpec]) -> None:
     seen: set[str] = set()
     for index, spec in enumerate(specs):
         if spec.name in seen:

@@ -51,6 +51,7 @@ class Failure:
     """How often in a row a guest's steps failed or the guest crashed, and when to try again.
 
     ``stalled`` means that trying again is pointless until the intent at which it stalled changes.
+    ``optional`` says that the guest lives without what failed (a snapshot): only that waits.
     """
 
     message: str
@@ -58,6 +59,7 @@ class Failure:
     retry_at: datetime
     stalled: bool
     intent: Digest | None
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -66,7 +66,7 @@ def _misplaced(case: Case) -> Block | None:
 
 def _failed_before(case: Case) -> Block | None:
     failure = case.memory.failures.get(case.desired.name)
-    if failure is None or failure.intent != case.desired.intent:
+    if failure is None or failure.optional or failure.intent != case.desired.intent:
         return None
     if failure.stalled:
         return Block(reason=Reason.STALLED, message=failure.message, fate=Fate.REFUSED)

@@ -64,7 +64,7 @@ class Placing:
     def place(self, guest: DesiredGuest) -> Verdict:
         """Define the guest on the best host, or say of each host why it cannot be there."""
         failure = self._memory.failures.get(guest.name)
-        if failure is not None and failure.intent == guest.intent:
+        if failure is not None and not failure.optional and failure.intent == guest.intent:
             if failure.stalled:
                 return _waiting(guest, Reason.STALLED, failure, Fate.REFUSED)
             if self._now < failure.retry_at:

@@ -100,13 +100,25 @@ def _to_take(case: Case, wish: DesiredSnapshot) -> Change:
         return refusal_of(case.desired, field, "none", "taken", reason, why)
     label = Label.LIVE if case.guest.active else Label.OFFLINE
     change = field_change(case.desired, field, "none", "taken", label)
-    block = _not_yet(case, wish, definition)
+    block = _failed_before(case) or _not_yet(case, wish, definition)
     if block is not None:
         return blocked_by(change, block)
     if case.guest.live is None:
         return change
     memory = words.memory(definition.memory.size_kib)
     return replace(change, message=f"it stands still while its memory ({memory}) is written")
+
+
+def _failed_before(case: Case) -> Block | None:
+    """A snapshot that could not be taken waits alone: the guest's other steps go on."""
+    failure = case.memory.failures.get(case.desired.name)
+    if failure is None or not failure.optional or failure.intent != case.desired.intent:
+        return None
+    if failure.stalled:
+        return Block(reason=Reason.STALLED, message=failure.message, fate=Fate.REFUSED)
+    if case.now < failure.retry_at:
+        return Block(reason=Reason.BACKOFF, message=failure.message, until=failure.retry_at)
+    return None
 
 
 def _obstacle(
@@ -182,6 +194,8 @@ def resumption(
     operation = mark.operation
     if operation is None or operation.kind is not OperationKind.SNAPSHOT:
         return None
+    if failure is not None and failure.optional:
+        failure = None  # that the snapshot failed is no reason to leave the guest standing
     on = On(host=host, guest=mark.guest, uuid=guest.uuid)
     after = replace(mark, operation=None)
     given_up = failure is not None and now >= operation.since + _RESUME_PATIENCE

@@ -19,10 +19,26 @@ from reconciler.journal.journal import Journal
 from reconciler.journal.records import EventKind
 from reconciler.model.definition import DiskFormat
 from reconciler.model.desired import Commit, DesiredWorld
-from reconciler.model.names import GuestName, HostName, LibvirtPool, Sha, VolumeName
+from reconciler.model.mark import Mark, Phase, ShutdownPolicy
+from reconciler.model.names import (
+    Digest,
+    GuestName,
+    HostName,
+    LibvirtPool,
+    Sha,
+    SnapshotName,
+    VolumeName,
+)
 from reconciler.model.observed import ObservedHost, ObservedWorld, RunState, SilentHost
 from reconciler.model.plan import PlannedStep
-from reconciler.model.steps import CreateVolume, SetAutostart, ShutDownGuest, StartGuest, Step
+from reconciler.model.steps import (
+    CreateSnapshot,
+    CreateVolume,
+    SetAutostart,
+    ShutDownGuest,
+    StartGuest,
+    Step,
+)
 from tests.unit.controller.stage import REPOSITORY, in_memory
 from tests.unit.controller.test_loop import wait_until
 from tests.unit.executor.guests import desired_guest, with_guest
@@ -407,3 +423,38 @@ def test_closing_waits_for_calls_and_begins_nothing(bench: Bench) -> None:
     bench.host.operating.set()
     assert bench.executor.close(20)
     assert bench.host.guests()["web"].state is RunState.RUNNING
+
+
+def test_a_snapshot_that_failed_keeps_back_itself_alone(bench: Bench) -> None:
+    """The guest lives without it: its other steps go on, and their success does not revive it."""
+    web = GuestName("web")
+    mark = Mark(
+        owner=REPOSITORY,
+        guest=web,
+        uuid=uuid_of(web),
+        generation=1,
+        phase=Phase.READY,
+        commit=Sha("1"),
+        intent=Digest(""),
+        renderer=1,
+        shutdown=ShutdownPolicy(),
+    )
+    snapshot = planned(
+        CreateSnapshot(
+            host=A,
+            guest=web,
+            uuid=uuid_of(web),
+            name=SnapshotName("one"),
+            quiesced=False,
+            mark=mark,
+        )
+    )
+    assert bench.start(snapshot) == 1
+    bench.settled()
+    failure = bench.executor.failures()[web]
+    assert failure.optional
+    assert bench.start(snapshot) == 0
+    assert bench.start(autostart(on=True)) == 1
+    bench.settled()
+    assert bench.executor.failures() == {web: failure}
+    assert bench.start(snapshot) == 0

@@ -428,3 +428,33 @@ def test_an_agent_that_does_not_thaw_is_asked_again_and_given_up_in_the_end(
     (planned,) = story.plan().steps
     assert isinstance(planned.step, SetMark)
     assert planned.step.mark.operation is None
+
+
+@pytest.mark.parametrize("stalled", [False, True])
+def test_a_snapshot_that_fails_waits_alone(*, stalled: bool) -> None:
+    """The guest is healed and changed meanwhile, and let go on at once if it was held."""
+    story = _up(snapshots=())
+    story.arrive(_wish(_guest()))
+    failure = Failure(
+        message="a device cannot be saved",
+        count=1,
+        retry_at=story.now + timedelta(minutes=5),
+        stalled=stalled,
+        intent=story.desired.guests[guest("a").name].intent,
+        optional=True,
+    )
+    story.memory = replace(story.memory, failures={guest("a").name: failure})
+    story.carry_out(story.plan())
+    assert not story.plan().steps
+    change = _change(story, "snapshots[before-upgrade]")
+    assert change.reason is (Reason.STALLED if stalled else Reason.BACKOFF)
+    assert change.message == failure.message
+    assert change.until == (None if stalled else failure.retry_at)
+    story.host_of("a").stage_stop(story.find("a").uuid, StateReason.CRASHED)
+    story.passes(wait=False)
+    story.now += timedelta(seconds=10)
+    story.passes(wait=False)
+    assert story.find("a").active
+    _interrupted(story)
+    (planned,) = story.plan().steps
+    assert isinstance(planned.step, ResumeGuest)
