@@ -96,7 +96,9 @@ def _text(draft: Draft, name: str, source: TextSpec | None) -> str | None:
         return None
     if source.file is None:
         text = source.text or ""
-        if len(text.encode()) > LARGEST_SEED_TEXT_BYTES:
+        if "\0" in text:
+            draft.complain(path, "holds a null character", "take it out")
+        elif len(text.encode()) > LARGEST_SEED_TEXT_BYTES:
             _refuse_size(draft, path, len(text.encode()))
         return text
     path = (*path, "file")

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from reconciler.model.definition import Bus, Disk, DiskDevice, VolumeSource
+from reconciler.model.definition import Bus, Disk, DiskDevice, DomainType, VolumeSource
 from reconciler.model.mark import MarkedSeed
 from reconciler.model.observed import RunState
 from reconciler.model.plan import Reason
@@ -163,7 +163,8 @@ def with_seed(
     """``disks`` with the one by which a guest sees its seed, as long as it shall have one.
 
     It is of the kind that its other disks are. A drive would be what a person expects, and is what
-    a cloud kernel has no driver for.
+    a cloud kernel has no driver for. On Xen the guest may write to it: QEMU, which serves files to
+    paravirtual guests there, knows no read-only disks.
     """
     if seed is None or not seed.filled or seed.done:
         return disks
@@ -171,7 +172,7 @@ def with_seed(
         target=seed.target,
         bus=bus_of(seed.target, host.domain_type, DiskDevice.DISK) or Bus.VIRTIO,
         source=VolumeSource(pool=seed.pool, volume=seed.volume),
-        read_only=True,
+        read_only=host.domain_type is not DomainType.XEN,
     )
     return with_disk(disks, disk)
 

@@ -253,8 +253,10 @@ def _long_text(value: object) -> object:
     """What is refused here is not shown: it may be secret."""
     if isinstance(value, str):
         return {"text": value}
-    if isinstance(value, int | float | tuple):
-        raise refuse("must be text, or {file: PATH}", "write it below userData: | as it shall be")
+    strange = isinstance(value, dict) and not value.keys() <= {"text", "file"}
+    if strange or isinstance(value, int | float | tuple):
+        hint = "put a | behind the colon, and the text below it as it shall be told"
+        raise refuse("must be text, or {file: PATH}", hint)
     return value
 
 

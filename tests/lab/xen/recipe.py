@@ -64,7 +64,7 @@ DOM0_MODULES = (
     "loop",
 )
 
-GUEST_MODULES = ("xen-blkfront", "xen-netfront")
+GUEST_MODULES = ("xen-blkfront", "xen-netfront", "isofs")
 
 # Where the guests' kernel lies in dom0. A PV guest starts a good deal faster from the unpacked one.
 GUEST_BOOT = "/boot/guest"

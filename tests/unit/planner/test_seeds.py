@@ -100,6 +100,18 @@ def test_a_seed_is_made_after_the_disks_and_before_the_first_start() -> None:
     assert mark.cloud_init == told().data.digest
 
 
+def test_on_xen_the_seeds_disk_is_not_read_only() -> None:
+    """QEMU serves a paravirtual guest no file that is."""
+    story = Story.of(_wish(guest("a", cloud_init=told(keep=True))), host(HOSTS[0], xen=True))
+    story.passes()
+    found = story.find("a")
+    assert found.live is not None
+    assert [(disk.target, disk.read_only) for disk in found.live.disks] == [
+        ("xvda", False),
+        ("xvdb", False),
+    ]
+
+
 def test_a_seed_goes_when_its_guest_has_been_running_for_a_while() -> None:
     """Stored, then live, then the volume, then its name; what was told stays known."""
     story = _one(guest("a", cloud_init=told()), wait=False)
