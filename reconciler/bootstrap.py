@@ -192,6 +192,8 @@ def open_controller(
                 clock=clock,
                 allowed=Allowed(
                     kernel_prefixes=settings.kernel_prefixes,
+                    device_prefixes=settings.device_prefixes,
+                    file_prefixes=settings.file_prefixes,
                     overlay_elements=settings.overlay_elements,
                 ),
                 last_good=journal.last_good(),

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 DEFAULT_CONFIG = Path("/etc/domops/domops.toml")
 ENVIRONMENT_PREFIX = "DOMOPS_"
-_LISTS = frozenset({"kernel_prefixes", "overlay_elements"})
+_LISTS = frozenset({"device_prefixes", "file_prefixes", "kernel_prefixes", "overlay_elements"})
 _NOT_SETTINGS = frozenset({"DOMOPS_CONFIG", "DOMOPS_DEBUG"})
 
 
@@ -114,6 +114,16 @@ class Settings(BaseModel):
         "or a device of a host, or the guest's identity, can be opened by nobody.",
     )
 
+    device_prefixes: tuple[str, ...] = Field(
+        (),
+        description="Folders below which `device:` of a disk may name a block device of a host, as "
+        "`/dev/disk/by-id`. None by default: whoever may name a device may read and write it.",
+    )
+    file_prefixes: tuple[str, ...] = Field(
+        (),
+        description="Folders below which `file:` of a disk may name a file of a host. None by "
+        "default, and for the same reason.",
+    )
     log_format: LogForm = Field(
         LogForm.AUTO,
         description="How `domops run` logs to standard error: `text` for people, `json` for "
@@ -143,7 +153,7 @@ class Settings(BaseModel):
                 raise ValueError(f'"{place}" {why}')
         return places
 
-    @field_validator("kernel_prefixes")
+    @field_validator("kernel_prefixes", "device_prefixes", "file_prefixes")
     @classmethod
     def _absolute(cls, prefixes: tuple[str, ...]) -> tuple[str, ...]:
         for prefix in prefixes:

@@ -12,16 +12,16 @@ from reconciler.cli.conditions import conditions
 from reconciler.cli.page import columns
 from reconciler.cli.render_plan import SHORT_SHA, remark, render_changes, verdict
 from reconciler.model.definition import FirmwareBoot, KernelBoot, LoaderBoot
-from reconciler.model.desired import VolumeDisk
+from reconciler.model.desired import CdromDisk, GivenDisk, VolumeDisk
 from reconciler.model.plan import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from reconciler.cli.page import Page
     from reconciler.cli.picture import Picture
     from reconciler.model.definition import Boot, GuestDefinition
-    from reconciler.model.desired import CdromDisk, DesiredGuest, DesiredNic
+    from reconciler.model.desired import DesiredDisk, DesiredGuest, DesiredNic
     from reconciler.model.names import GuestName
     from reconciler.model.observed import ObservedGuest, ObservedHost
     from reconciler.model.plan import Change, GuestStatus
@@ -239,7 +239,9 @@ def _disks(
         marked = found[1].mark.disk(disk.name) if found and found[1].mark else None
         target = marked.target if marked else disk.target
         offered = found[1].disk_sizes.get(target) if found and target else None
-        volume = marked.volume if marked else disk.volume
+        given = isinstance(disk, GivenDisk)
+        volume = disk.source.address if isinstance(disk, GivenDisk) else disk.volume
+        volume = marked.volume if marked and not given else volume
         if marked and not marked.filled:
             volume_says = f"{volume} (being made)"
         else:
@@ -250,17 +252,31 @@ def _disks(
                 target or "not given yet",
                 _disk_size(disk),
                 words.size(offered) if offered is not None else "",
-                disk.storage or "",
+                "" if isinstance(disk, GivenDisk) else disk.storage or "",
                 page.letters(volume_says),
-                str(wanted.where(f"spec.disks[{disk.name}].size")),
+                str(wanted.where(f"spec.disks[{disk.name}].{_WRITTEN[type(disk)]}")),
             ]
         )
     return rows
 
 
-def _disk_size(disk: VolumeDisk | CdromDisk) -> str:
+_WRITTEN: Mapping[type[DesiredDisk], str] = {
+    VolumeDisk: "size",
+    CdromDisk: "cdrom",
+    GivenDisk: "name",
+}
+"""The field by which a person finds a disk in its manifest."""
+
+
+def _disk_size(disk: DesiredDisk) -> str:
     """The size that a disk shall have, or what else it is."""
-    return words.size(disk.size_bytes) if isinstance(disk, VolumeDisk) else "cdrom"
+    match disk:
+        case VolumeDisk():
+            return words.size(disk.size_bytes)
+        case CdromDisk():
+            return "cdrom"
+        case GivenDisk():
+            return "as it is"
 
 
 def _networks(

@@ -19,6 +19,7 @@ from reconciler.domxml.domain import (
     render_nic,
     without_overlay,
 )
+from reconciler.domxml.iotune import LIMITS
 from reconciler.domxml.mark import (
     NAMESPACE,
     PREFIX,
@@ -29,6 +30,7 @@ from reconciler.domxml.mark import (
 from reconciler.domxml.snapshot import read_snapshot, render_snapshot
 
 __all__ = [
+    "LIMITS",
     "NAMESPACE",
     "PREFIX",
     "Reading",

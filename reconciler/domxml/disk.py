@@ -12,6 +12,7 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, assert_never
 
+from reconciler.domxml import iotune, network
 from reconciler.domxml.document import (
     digest_of_tree,
     drop,
@@ -21,6 +22,7 @@ from reconciler.domxml.document import (
     put,
     put_first,
     take_out,
+    tell,
 )
 from reconciler.errors import RefusedError, StalledError
 from reconciler.model.definition import (
@@ -30,10 +32,13 @@ from reconciler.model.definition import (
     DiskDevice,
     DiskFormat,
     FileSource,
+    NbdSource,
     OtherSource,
+    RbdSource,
     VolumeSource,
 )
 from reconciler.model.names import LibvirtPool, Target, VolumeName
+from reconciler.model.options import NO_DISK_OPTIONS, Cache, Discard, DiskOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -49,6 +54,8 @@ if TYPE_CHECKING:
 _DEVICES = {str(one): one for one in DiskDevice}
 _BUSES = {str(one): one for one in Bus}
 _FORMATS = {str(one): one for one in DiskFormat}
+_CACHES = {str(one): one for one in Cache}
+_DISCARDS = {str(one): one for one in Discard}
 _PATH_IN = {"file": "file", "block": "dev"}
 _BUS_OF_PREFIX = (("xvd", Bus.XEN), ("vd", Bus.VIRTIO), ("sd", Bus.SCSI), ("hd", Bus.IDE))
 # What a running guest's text adds to a source: bookkeeping of that run, not another source.
@@ -104,6 +111,7 @@ def render(disk: Disk, kind: Kind, paths: Paths) -> Element:
     if disk.source is not None:
         _write_source(element, _as_told(disk.source, kind, paths), kind)
     _write_read_only(element, read_only=_is_read_only(disk))
+    _write_options(element, NO_DISK_OPTIONS, disk.options)
     return element
 
 
@@ -121,7 +129,7 @@ def change(element: Element, wanted: Disk, kind: Kind, paths: Paths) -> bool:
         drop(element, "address", "alias")  # places on the bus that it leaves
         changed = True
     if not _is_same_source(element, wanted.source, paths):
-        drop(element, "backingStore", "mirror")  # what lay below the source that goes
+        drop(element, "auth", "backingStore", "mirror")  # of the source that goes
         if wanted.source is None:
             drop(element, "source")
             element.set("type", "file")
@@ -131,7 +139,7 @@ def change(element: Element, wanted: Disk, kind: Kind, paths: Paths) -> bool:
     if there.read_only is not _is_read_only(wanted):
         _write_read_only(element, read_only=_is_read_only(wanted))
         changed = True
-    return changed
+    return _write_options(element, there.options, wanted.options) or changed
 
 
 def find(domain: Element, target: Target) -> Element | None:
@@ -171,7 +179,39 @@ def _read_one(element: Element, volumes: Volumes | None) -> Disk | None:
         source=_read_source(element, volumes),
         device=device,
         read_only=device is DiskDevice.CDROM or element.find("readonly") is not None,
+        options=_read_options(element),
     )
+
+
+def _read_options(element: Element) -> DiskOptions:
+    driver = element.find("driver")
+    cache, discard = ("", "") if driver is None else map(driver.get, ("cache", "discard"))
+    return DiskOptions(
+        cache=_CACHES.get(cache or ""),
+        discard=_DISCARDS.get(discard or ""),
+        limits=iotune.read(element),
+        serial=element.findtext("serial") or None,
+    )
+
+
+def _write_options(element: Element, there: DiskOptions, wanted: DiskOptions) -> bool:
+    """Write the options that differ; say whether any did."""
+    for name, old, new in (
+        ("cache", there.cache, wanted.cache),
+        ("discard", there.discard, wanted.discard),
+    ):
+        if old is not new:
+            driver = element.find("driver")
+            if driver is None:
+                driver = put_first(element, make("driver"))
+            forget(driver, name)
+            if new is not None:
+                driver.set(name, new)
+    if there.serial != wanted.serial:
+        tell(element, "serial", wanted.serial)
+    if there.limits != wanted.limits:
+        iotune.write(element, wanted.limits)
+    return there != wanted
 
 
 def _bus_of(target: str) -> Bus | None:
@@ -193,6 +233,8 @@ def _read_source(element: Element, volumes: Volumes | None) -> DiskSource | None
     found: DiskSource | None = None
     if layout is not None and kind == "volume" and pool and volume:
         found = VolumeSource(pool=LibvirtPool(pool), volume=VolumeName(volume), format=layout)
+    elif layout is not None and kind == "network" and element.find("auth") is None:
+        found = network.read(source, layout)
     elif layout is not None and path:
         known = volumes(path) if volumes else None
         if known is not None:
@@ -217,14 +259,14 @@ class _Told:
     """A source in the words of a ``<disk>``: its type, its attributes, its format."""
 
     type: str
-    source: Mapping[str, str]
+    source: Element
     format: DiskFormat
 
 
 def _as_told(source: DiskSource, kind: Kind, paths: Paths) -> _Told:
     match source:
         case VolumeSource() if kind.on_qemu:
-            place = {"pool": source.pool, "volume": source.volume}
+            place = make("source", {"pool": source.pool, "volume": source.volume})
             return _Told(type="volume", source=place, format=source.format)
         case VolumeSource():
             path = paths.get((source.pool, source.volume))
@@ -235,9 +277,17 @@ def _as_told(source: DiskSource, kind: Kind, paths: Paths) -> _Told:
                 )
             return _told_by_path(path, source.format)
         case FileSource():
-            return _Told(type="file", source={"file": source.path}, format=source.format)
+            place = make("source", {"file": source.path})
+            return _Told(type="file", source=place, format=source.format)
         case BlockSource():
-            return _Told(type="block", source={"dev": source.path}, format=DiskFormat.RAW)
+            place = make("source", {"dev": source.path})
+            return _Told(type="block", source=place, format=DiskFormat.RAW)
+        case NbdSource():
+            place = network.render_nbd(source)
+            return _Told(type="network", source=place, format=source.format)
+        case RbdSource():
+            place = network.render_rbd(source)
+            return _Told(type="network", source=place, format=DiskFormat.RAW)
         case OtherSource():
             raise RefusedError(
                 f"domain {kind.name}: a disk's source that domops does not model "
@@ -249,8 +299,8 @@ def _as_told(source: DiskSource, kind: Kind, paths: Paths) -> _Told:
 
 def _told_by_path(path: str, layout: DiskFormat) -> _Told:
     if path.startswith("/dev/"):
-        return _Told(type="block", source={"dev": path}, format=layout)
-    return _Told(type="file", source={"file": path}, format=layout)
+        return _Told(type="block", source=make("source", {"dev": path}), format=layout)
+    return _Told(type="file", source=make("source", {"file": path}), format=layout)
 
 
 def _is_same_source(element: Element, wanted: DiskSource | None, paths: Paths) -> bool:
@@ -272,13 +322,13 @@ def _write_source(element: Element, told: _Told, kind: Kind) -> None:
     on_blkback = kind.on_xen and told.type == "block" and told.format is DiskFormat.RAW
     driver.set("name", "phy" if on_blkback else "qemu")
     driver.set("type", told.format)
-    new = make("source", told.source)
+    new = told.source
     old = element.find("source")
     if old is None:
         put(element, new, after=driver)
         return
     policy = old.get("startupPolicy")
-    if policy is not None:
+    if policy is not None and told.type != "network":
         new.set("startupPolicy", policy)  # how a missing medium is taken: of the drive, not of it
     put(element, new, after=old)
     take_out(old)

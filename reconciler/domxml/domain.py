@@ -226,6 +226,7 @@ def merge_nic(text: str, wanted: Nic) -> str | None:
         return None
     try:
         nic.change(element, wanted, kind)
+        nic.as_defined(element)
     except ValueError as error:
         raise RefusedError(f"domain {kind.name}: XML cannot say it: {error}") from error
     return serialise(element)

@@ -198,7 +198,7 @@ def _children(mark: Mark) -> Iterator[tuple[str, Mapping[str, str | None]]]:
     """The elements inside the mark, each by its tag and what it says."""
     yield "shutdown", {"timeout": str(mark.shutdown.timeout_s), "then": mark.shutdown.then}
     yield from (("disk", _disk(disk)) for disk in mark.disks)
-    yield from (("nic", {"name": nic.name, "mac": nic.mac}) for nic in mark.nics)
+    yield from (("nic", _nic(nic)) for nic in mark.nics)
     yield from (("field", {"name": field}) for field in mark.fields)
     yield from (("snapshot", _snapshot(snapshot)) for snapshot in mark.snapshots)
     yield from (("element", _element(entry)) for entry in mark.overlay)
@@ -253,8 +253,14 @@ def _disk(disk: MarkedDisk) -> dict[str, str | None]:
         "ours": _yes_or_no(disk.ours),
         "filled": _yes_or_no(disk.filled),
         "image": disk.image,
+        "source": disk.source,
         "detached": None if disk.detached is None else _instant(disk.detached),
+        "fields": " ".join(disk.fields) or None,
     }
+
+
+def _nic(nic: MarkedNic) -> dict[str, str | None]:
+    return {"name": nic.name, "mac": nic.mac, "fields": " ".join(nic.fields) or None}
 
 
 def _trash(trash: Trash) -> dict[str, str | None]:
@@ -353,14 +359,20 @@ def _read_disk(said: _Said) -> MarkedDisk:
         ours=said.flag("ours"),
         filled=said.flag("filled"),
         image=said.maybe("image"),
+        source=said.maybe("source"),
         detached=None if detached is None else _parse_instant(detached),
+        fields=said.names("fields"),
     )
     said.end()
     return disk
 
 
 def _read_nic(said: _Said) -> MarkedNic:
-    nic = MarkedNic(name=NicName(said.text("name")), mac=MacAddress(said.text("mac")))
+    nic = MarkedNic(
+        name=NicName(said.text("name")),
+        mac=MacAddress(said.text("mac")),
+        fields=said.names("fields"),
+    )
     said.end()
     return nic
 
@@ -478,6 +490,9 @@ class _Said:
         if value is None:
             raise StalledError(f"the mark lacks {name} of <{self._tag}>")
         return value
+
+    def names(self, name: str) -> tuple[FieldName, ...]:
+        return tuple(FieldName(word) for word in (self.maybe(name) or "").split())
 
     def number(self, name: str) -> int:
         text = self.text(name)

@@ -6,10 +6,20 @@ from copy import deepcopy
 from dataclasses import replace
 from typing import TYPE_CHECKING, assert_never
 
-from reconciler.domxml.document import digest_of_tree, drop, forget, make, only, put, take_out
+from reconciler.domxml.document import (
+    digest_of_tree,
+    drop,
+    forget,
+    make,
+    number,
+    only,
+    put,
+    take_out,
+)
 from reconciler.errors import RefusedError
 from reconciler.model.definition import BridgeSource, NetworkSource, Nic, OtherNicSource
 from reconciler.model.names import MacAddress
+from reconciler.model.options import NO_NIC_OPTIONS, Link, NicOptions
 
 if TYPE_CHECKING:
     from lxml.etree import _Element as Element
@@ -19,6 +29,8 @@ if TYPE_CHECKING:
 
 NETFRONT = "netfront"
 """The only card of a PV or PVH guest; libvirt leaves the word out or in, and means the same."""
+
+_LINKS = {str(one): one for one in Link}
 
 # What a running guest's text adds to a source: the port it was given, not another source.
 _OF_THE_RUN = ("portid", "index")
@@ -64,6 +76,7 @@ def render(nic: Nic, kind: Kind) -> Element:
     _write_source(element, nic.source, kind)
     if nic.model is not None:
         put(element, make("model", {"type": nic.model}))
+    _write_options(element, NO_NIC_OPTIONS, nic.options)
     return element
 
 
@@ -84,7 +97,19 @@ def change(element: Element, wanted: Nic, kind: Kind) -> bool:
         else:
             only(element, "model").set("type", nic.model)
         changed = True
-    return changed
+    return _write_options(element, there.options, nic.options) or changed
+
+
+def as_defined(element: Element) -> None:
+    """Tell what a card of a running guest is plugged into as its definition tells it.
+
+    The running text calls a network's card one of the network's bridge, and libvirt, given that
+    back, would take it at its word.
+    """
+    source = element.find("source")
+    if source is not None and source.get("network") and element.get("type") == "bridge":
+        element.set("type", "network")
+        forget(source, "bridge", *_OF_THE_RUN)
 
 
 def find(domain: Element, mac: MacAddress) -> Element | None:
@@ -111,7 +136,32 @@ def _read_one(element: Element, kind: Kind) -> Nic | None:
     if mac is None:
         return None
     word = None if model is None else model.get("type") or None
-    return canonical(Nic(mac=mac, source=_read_source(element), model=word), kind)
+    options = _read_options(element)
+    return canonical(Nic(mac=mac, source=_read_source(element), model=word, options=options), kind)
+
+
+def _read_options(element: Element) -> NicOptions:
+    link, driver = element.find("link"), element.find("driver")
+    return NicOptions(
+        link=None if link is None else _LINKS.get(link.get("state", "")),
+        queues=None if driver is None else number(driver.get("queues")),
+    )
+
+
+def _write_options(element: Element, there: NicOptions, wanted: NicOptions) -> bool:
+    """Write the options that differ; say whether any did."""
+    if there.link is not wanted.link:
+        drop(element, "link")
+        if wanted.link is not None:
+            put(element, make("link", {"state": wanted.link}), after=element.find("model"))
+    if there.queues != wanted.queues:
+        driver = only(element, "driver")
+        forget(driver, "queues")
+        if wanted.queues is not None:
+            driver.set("queues", str(wanted.queues))
+        elif not driver.attrib and not len(driver):
+            take_out(driver)
+    return there != wanted
 
 
 def _read_source(element: Element) -> NicSource:

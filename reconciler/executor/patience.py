@@ -50,7 +50,7 @@ def patience_for(step: Step) -> Patience:  # noqa: C901, PLR0911 - one row a kin
         case steps.SetMemory():
             # The guest gives pages back as fast as it can free them.
             return Patience(call_s=_TEXT_S, follow_s=120)
-        case steps.GrowDisk() | steps.SetVcpus():
+        case steps.GrowDisk() | steps.SetVcpus() | steps.SetDiskLimits():
             return Patience(call_s=_TEXT_S, follow_s=30)
         case (
             steps.AttachDisk()

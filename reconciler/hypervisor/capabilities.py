@@ -52,8 +52,37 @@ _NOT_ON_XEN: Mapping[str, Denial] = {
     "rng": Denial(why=f"{_SILENT}: Xen has no random number generator for guests"),
     "watchdog": Denial(why=f"{_SILENT}: Xen's own watchdog is set from inside the guest"),
     "tpm": Denial(why=f"{_SILENT}: no module for Xen's guests has been built here"),
+    "disks.bus.sata": Denial(why="libxl has no SATA disks"),
+    "disks.bus.usb": Denial(why="libxl has no USB disks"),
+    "disks.bus.virtio": Denial(
+        why="libxl has no virtio disks; pv disks on Xen are those of bus xen"
+    ),
+    "disks.cache": Denial(why="libxl keeps a word about the cache and does nothing with it"),
+    "disks.discard": Denial(why="libxl's discard has not been proven"),
+    "disks.limits": Denial(why="libxl does not limit what a disk does"),
+    "disks.nbd": Denial(why="libxl reads no image over NBD"),
+    "disks.rbd": Denial(why="reading Ceph images under libxl has not been proven"),
+    "disks.serial": Denial(why="libxl gives disks no serial number"),
+    "networks.link": Denial(why="libxl has no cable to pull"),
+    "networks.queues": Denial(why="libxl sets no number of queues"),
 }
 """By the manifest's name of an option, why no guest on Xen has it."""
+
+_NOT_ON_QEMU: Mapping[str, Denial] = {
+    "disks.bus.ide": Denial(why="new guests are q35 machines, which have no IDE"),
+    "disks.bus.xen": Denial(why="Xen disks are for guests on Xen"),
+}
+_QEMU_CARDS = frozenset(
+    {"e1000", "e1000e", "ne2k_pci", "pcnet", "rtl8139", "virtio", "virtio-net", "vmxnet3"}
+    | {"virtio-transitional", "virtio-non-transitional"}
+)
+_XEN_CARDS = frozenset({"e1000", "ne2k_pci", "netfront", "pcnet", "rtl8139"})
+
+
+def _for_all(why: Mapping[str, Denial]) -> Mapping[tuple[GuestType, FieldName], Denial]:
+    """The sentences of a table for guests of every type."""
+    return {(one, FieldName(field)): said for one in GuestType for field, said in why.items()}
+
 
 TABLE: Mapping[Driver, DriverRow] = {
     Driver.QEMU: DriverRow(
@@ -67,10 +96,13 @@ TABLE: Mapping[Driver, DriverRow] = {
             media_change=True,
             grow_running_disk=True,
             grow_stopped_volume=True,
+            disk_limits=True,
             volume_sources=True,
             volume_upload=True,
             agent=True,
             snapshots=True,
+            without=_for_all(_NOT_ON_QEMU),
+            nic_models=_QEMU_CARDS,
         ),
         because={"vcpu_unplug": _UNPLUG},
     ),
@@ -85,15 +117,13 @@ TABLE: Mapping[Driver, DriverRow] = {
             media_change=False,
             grow_running_disk=False,
             grow_stopped_volume=True,
+            disk_limits=False,
             volume_sources=False,
             volume_upload=True,
             agent=False,
             snapshots=False,
-            without={
-                (guest_type, FieldName(field)): denial
-                for guest_type in GuestType
-                for field, denial in _NOT_ON_XEN.items()
-            },
+            without=_for_all(_NOT_ON_XEN),
+            nic_models=_XEN_CARDS,
         ),
         because={
             "vcpu_unplug": _UNPLUG,
@@ -104,6 +134,7 @@ TABLE: Mapping[Driver, DriverRow] = {
             "nic_change": "libxl updates no network card of a running guest",
             "media_change": "changing a medium under libxl has not been proven",
             "grow_running_disk": "libxl has no call that tells a running guest of its disk's size",
+            "disk_limits": "libxl does not limit what a disk does",
             "volume_sources": "libxl does not resolve a disk that names a pool and a volume",
             "agent": "libxl offers no channel to a guest agent",
             "snapshots": "libxl has no snapshots; those of LVM are not built yet",
@@ -120,6 +151,7 @@ TABLE: Mapping[Driver, DriverRow] = {
             media_change=False,
             grow_running_disk=False,
             grow_stopped_volume=False,
+            disk_limits=False,
             volume_sources=False,
             volume_upload=False,
             agent=False,
@@ -133,6 +165,7 @@ TABLE: Mapping[Driver, DriverRow] = {
             "media_change": "the test driver updates no devices",
             "grow_running_disk": "the test driver has no block resize",
             "grow_stopped_volume": "the test driver has no volume resize",
+            "disk_limits": "the test driver's disks do nothing that could be limited",
             "volume_sources": "the test driver does not resolve volumes",
             "volume_upload": "the test driver lets no volume be written",
             "agent": "the test driver runs no guests that could hold an agent",

@@ -21,15 +21,13 @@ from reconciler.domxml import (
 from reconciler.errors import RefusedError, StalledError, TransientError
 from reconciler.hypervisor.capabilities import TABLE
 from reconciler.hypervisor.door import volume_in
-from reconciler.model.options import NO_OPTIONS
-from reconciler.planner.options import impossible_options
+from reconciler.planner.ability import impossible_in
 from reconciler.planner.rules import claimed
 
 if TYPE_CHECKING:
     from reconciler.hypervisor.door import Door
     from reconciler.model.definition import GuestDefinition
     from reconciler.model.mark import Mark
-    from reconciler.model.options import Options
     from reconciler.model.steps import DefineGuest, SetAutostart, SetMark
 
 _CONFIG = libvirt.VIR_DOMAIN_AFFECT_CONFIG
@@ -50,7 +48,7 @@ def define(door: Door, step: DefineGuest) -> None:
     if domain is None:
         if step.replaces is not None:
             raise TransientError(f"{door.doing}: the domain is gone since it was looked at")
-        _require_options(door, step.definition, NO_OPTIONS)
+        _require_able(door, step.definition, None)
         _require_free_name(door, step.definition)
         _claim(door, step.definition, had=None)
         text = render(step.definition, paths=paths)
@@ -59,7 +57,7 @@ def define(door: Door, step: DefineGuest) -> None:
         _, stored = door.stored(domain)
         if stored == planned and domain.isPersistent():
             return
-        _require_options(door, step.definition, stored.options)
+        _require_able(door, step.definition, stored)
         _claim(door, step.definition, had=stored.mark)
         old, _ = door.stored(domain)
         if digest(old) != step.replaces:
@@ -149,12 +147,10 @@ def _mark_of(domain: libvirt.virDomain, scope: int) -> Mark | None:
         raise RefusedError(f"{domain.name()} has a mark that cannot be read: {error}") from error
 
 
-def _require_options(door: Door, definition: GuestDefinition, there: Options) -> None:
+def _require_able(door: Door, wanted: GuestDefinition, stored: GuestDefinition | None) -> None:
     """Refuse what the driver's row denies: libvirt may take it and never do it."""
     capabilities = TABLE[door.identity.driver].capabilities
-    for field, why in impossible_options(
-        definition.options, definition.type, definition.domain_type, capabilities, there=there
-    ):
+    for field, why in impossible_in(wanted, stored, capabilities):
         raise RefusedError(f"{door.doing}: {field}: {why}")
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import libvirt
 
 from reconciler.domxml import (
+    LIMITS,
     extract_disk,
     extract_nic,
     merge_disk,
@@ -22,6 +23,7 @@ from reconciler.domxml import (
 )
 from reconciler.errors import RefusedError, StalledError, TransientError
 from reconciler.model.definition import BlockSource, VolumeSource
+from reconciler.model.options import NO_LIMITS
 
 if TYPE_CHECKING:
     from reconciler.hypervisor.door import Door
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
         DetachDisk,
         DetachNic,
         GrowDisk,
+        SetDiskLimits,
     )
 
 _LIVE = libvirt.VIR_DOMAIN_AFFECT_LIVE
@@ -106,17 +109,33 @@ def detach_nic(door: Door, step: DetachNic) -> None:
 
 
 def change_nic(door: Door, step: ChangeNic) -> None:
-    """Connect the card elsewhere; its model stays, because no guest would survive the change."""
+    """Connect the card elsewhere, or put its cable in or out; its model and queues stay."""
     door.require("nic_change")
     domain = door.running_domain(step.uuid, step.guest)
     text, live = door.live(domain)
     there = live.nic(step.nic.mac)
     if there is None:
         raise TransientError(f"{door.doing}: there is no card {step.nic.mac}")
-    if there.source == step.nic.source:
+    options = replace(there.options, link=step.nic.options.link)
+    wanted = replace(there, source=step.nic.source, options=options)
+    if there == wanted:
         return
-    changed = merge_nic(text, replace(there, source=step.nic.source))
+    changed = merge_nic(text, wanted)
     door.write(domain.updateDeviceFlags, changed, _LIVE)
+
+
+def set_disk_limits(door: Door, step: SetDiskLimits) -> None:
+    """Hold the running guest's disk to the limits, all six at once: one that is not said goes."""
+    door.require("disk_limits")
+    domain = door.running_domain(step.uuid, step.guest)
+    _, live = door.live(domain)
+    disk = live.disk(step.target)
+    if disk is None:
+        raise TransientError(f"{door.doing}: there is no disk at {step.target}")
+    if (disk.options.limits or NO_LIMITS) == step.limits:
+        return
+    values = {word: getattr(step.limits, name) for name, word in LIMITS.items()}
+    door.write(domain.setBlockIoTune, step.target, values, _LIVE)
 
 
 def grow_disk(door: Door, step: GrowDisk) -> None:

@@ -118,21 +118,23 @@ class Door:
             raise
         return VolumeSource(pool=pool.name(), volume=volume.name())
 
-    def paths_for(
-        self, disks: Iterable[Disk]
-    ) -> Mapping[tuple[LibvirtPool, VolumeName], str] | None:
-        """Where the volumes of ``disks`` lie, for drivers that know only paths.
+    def paths_for(self, disks: Iterable[Disk]) -> Mapping[tuple[LibvirtPool, VolumeName], str]:
+        """Where the volumes of ``disks`` lie.
+
+        A driver that knows only paths is told them; of one that knows volumes too, a disk that
+        somebody told by its path is known again by it, and left as it is.
 
         Raises:
-            StalledError: a volume that a disk names is not there.
+            StalledError: a volume that a disk names is not there, and the driver knows only paths.
 
         """
-        if TABLE[self.identity.driver].capabilities.volume_sources:
-            return None
+        by_name = TABLE[self.identity.driver].capabilities.volume_sources
         sources = [disk.source for disk in disks if isinstance(disk.source, VolumeSource)]
         paths: dict[tuple[LibvirtPool, VolumeName], str] = {}
         for source in sources:
             volume = self.find_volume(source.pool, source.volume)
+            if volume is None and by_name:
+                continue
             if volume is None:
                 raise StalledError(
                     f"{self.doing}: there is no volume {source.volume!r} in {source.pool!r}"

@@ -17,7 +17,6 @@ from reconciler.errors import RefusedError, StalledError, TransientError
 from reconciler.model.checkup import Inspection
 from reconciler.model.definition import DiskFormat, VolumeSource
 from reconciler.model.observed import ObservedHost, ObservedWorld, RunState, StateReason
-from reconciler.model.options import NO_OPTIONS
 from reconciler.model.steps import (
     AttachDisk,
     AttachNic,
@@ -36,6 +35,7 @@ from reconciler.model.steps import (
     RemoveSeed,
     ResumeGuest,
     SetAutostart,
+    SetDiskLimits,
     SetMark,
     SetMemory,
     SetVcpus,
@@ -43,8 +43,8 @@ from reconciler.model.steps import (
     StartGuest,
     Step,
 )
+from reconciler.planner.ability import impossible_in
 from reconciler.planner.effects import after
-from reconciler.planner.options import impossible_options
 from reconciler.planner.rules import claimed
 
 if TYPE_CHECKING:
@@ -239,7 +239,7 @@ class InMemoryHost:
             message = f"no agent in {guest.name} froze its file systems"
             raise TransientError(message)
 
-    def _refuse_live(self, step: OnLive) -> None:
+    def _refuse_live(self, step: OnLive) -> None:  # noqa: C901 - one row a step
         match step:
             case SetVcpus():
                 self._refuse_vcpus(step)
@@ -260,6 +260,11 @@ class InMemoryHost:
                     message = f"{step.guest} has no such drive at {step.disk.target}"
                     raise TransientError(message)
                 self._refuse_missing_source(step.disk)
+            case SetDiskLimits():
+                self._able("disk_limits", step)
+                if self._live(step.uuid).disk(step.target) is None:
+                    message = f"{step.guest} has no disk {step.target}"
+                    raise TransientError(message)
             case AttachNic() | DetachNic() | ChangeNic():
                 self._refuse_nic(step)
             case _:
@@ -282,12 +287,8 @@ class InMemoryHost:
             message = f"{self._host.name} has not enough memory for {step.guest}"
             raise TransientError(message)
 
-    def _refuse_options(self, wanted: GuestDefinition, stored: GuestDefinition | None) -> None:
-        there = stored.options if stored is not None else NO_OPTIONS
-        capabilities = self._host.capabilities
-        for field, why in impossible_options(
-            wanted.options, wanted.type, wanted.domain_type, capabilities, there=there
-        ):
+    def _refuse_unable(self, wanted: GuestDefinition, stored: GuestDefinition | None) -> None:
+        for field, why in impossible_in(wanted, stored, self._host.capabilities):
             message = f"{wanted.name}: {field}: {why}"
             raise RefusedError(message)
 
@@ -330,7 +331,7 @@ class InMemoryHost:
         if found != step.replaces:
             message = f"{step.guest} was changed by somebody else since it was last seen"
             raise TransientError(message)
-        self._refuse_options(step.definition, guest.stored if guest is not None else None)
+        self._refuse_unable(step.definition, guest.stored if guest is not None else None)
         for other in self._host.guests.values():
             if other.uuid != step.uuid and other.name == step.definition.name:
                 message = f"another domain is named {other.name}"

@@ -40,6 +40,7 @@ from reconciler.model.steps import (
     RemoveSeed,
     ResumeGuest,
     SetAutostart,
+    SetDiskLimits,
     SetMark,
     SetMemory,
     SetVcpus,
@@ -226,6 +227,8 @@ def _carry_out(door: Door, step: Step) -> None:  # noqa: C901, PLR0912 - one lin
             devices.detach_disk(door, step)
         case ChangeMedium():
             devices.change_medium(door, step)
+        case SetDiskLimits():
+            devices.set_disk_limits(door, step)
         case AttachNic():
             devices.attach_nic(door, step)
         case DetachNic():

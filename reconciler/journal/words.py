@@ -57,6 +57,8 @@ def step_in_words(step: steps.Step) -> str:  # noqa: C901, PLR0911, PLR0912 - on
             return f"detach disk {step.disk.target}"
         case steps.ChangeMedium():
             return f"change medium in {step.disk.target}"
+        case steps.SetDiskLimits():
+            return f"set the limits of disk {step.target}"
         case steps.AttachNic():
             return f"attach NIC {step.nic.mac}"
         case steps.DetachNic():

@@ -26,6 +26,7 @@ USE_PV: Final = "take the line out if the guest has a driver for pv"
 USE_PV_DISK: Final = "leave bus and target out if the guest has a driver for virtio or xen disks"
 
 _PV_MODELS: Final = re.compile(r"pv|netfront|virtio.*")
+_EMULATED_BUSES: Final = frozenset({"ide", "sata", "usb"})
 _EMULATED_PREFIXES: Final = {"hd": "ide", "sd": "sata"}
 
 
@@ -33,11 +34,12 @@ def warn(draft: Draft, where: Place | None) -> None:
     """Note each disk and card of the guest that its host has to emulate."""
     if _never_emulates(draft, where):
         return
+    slow = _EMULATED_BUSES | ({"scsi"} if "xen" in drivers_of(draft, where) else frozenset())
     for index, nic in enumerate(draft.spec.networks):
         if not _PV_MODELS.fullmatch(nic.model):
             draft.warn(("spec", "networks", index, "model"), f"{nic.model} {NETWORK_COSTS}", USE_PV)
     for index, disk in enumerate(draft.spec.disks):
-        found = _emulated(disk)
+        found = _emulated(disk, slow)
         if found is not None:
             name, bus = found
             draft.warn(("spec", "disks", index, name), f"{bus} {DISK_COSTS}", USE_PV_DISK)
@@ -51,9 +53,14 @@ def _never_emulates(draft: Draft, where: Place | None) -> bool:
     )
 
 
-def _emulated(disk: DiskSpec) -> tuple[str, str] | None:
-    """The field that makes it an emulated disk, and its bus; a drive for CDs is always one."""
-    if disk.cdrom is not None or disk.target is None:
+def _emulated(disk: DiskSpec, slow: frozenset[str]) -> tuple[str, str] | None:
+    """The field that makes it an emulated disk, and its bus; a drive for CDs is always one.
+
+    SCSI on KVM is virtio's, and emulated on Xen only.
+    """
+    if disk.cdrom is not None:
         return None
-    bus = _EMULATED_PREFIXES.get(disk.target[:2])
+    if disk.bus is not None:
+        return ("bus", disk.bus) if disk.bus in slow else None
+    bus = _EMULATED_PREFIXES.get((disk.target or "")[:2])
     return None if bus is None else ("target", bus)

@@ -92,6 +92,15 @@ TARGET: Final = r"^(xvd|vd|sd|hd)[a-z]{1,2}([1-9][0-9]?)?$"
 HOST_PATH: Final = r"^(/[A-Za-z0-9_+@-][A-Za-z0-9._+@-]*)+$"
 REPOSITORY_PATH: Final = r"^[A-Za-z0-9_+@-][A-Za-z0-9._+@-]*(/[A-Za-z0-9_+@-][A-Za-z0-9._+@-]*)*$"
 ONE_TIME_WORD: Final = r"^[A-Za-z0-9]+([._-]+[A-Za-z0-9]+)*$"
+DEVICE_PATH: Final = r"^/dev(/[A-Za-z0-9_+@-][A-Za-z0-9._:+@-]*)+$"
+SERVER: Final = r"^([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|[0-9A-Fa-f]*:[0-9A-Fa-f:.]+)$"
+MONITOR: Final = (
+    r"^([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f]*:[0-9A-Fa-f:.]+\])"
+    r"(:[1-9][0-9]{0,4})?$"
+)
+CEPH_NAME: Final = r"^[A-Za-z0-9_][A-Za-z0-9._-]*$"
+EXPORT: Final = r"^[A-Za-z0-9._/+-]*$"
+SERIAL: Final = r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$"
 LABEL_KEY: Final = r"^[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9])?$"
 ONE_LINE: Final = r"^[^\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069\ufeff\ufffe\uffff]*$"
 MODEL: Final = r"^[a-z0-9][a-z0-9_-]*$"
@@ -118,6 +127,15 @@ SENTENCES: Final = {
         " . _ + @ -, and no part begins with a dot"
     ),
     ONE_TIME_WORD: "is no token: letters and digits, with . _ - between them, as in a date",
+    DEVICE_PATH: (
+        "is no path of a device: below /dev, of letters, digits and . _ : + @ -, and no part begins"
+        " with a dot"
+    ),
+    SERVER: "is no server: a host name, or an IPv4 or IPv6 address",
+    MONITOR: "is no monitor: a host name or address, and perhaps a port, as in ceph-a:6789",
+    CEPH_NAME: "is no name of Ceph's that domops takes: letters, digits and . _ - only",
+    EXPORT: "is no export's name: letters, digits and . _ / + - only",
+    SERIAL: "is no serial number: letters, digits and _ . + - only",
     LABEL_KEY: "is no label key: letters, digits and . _ / - only, a letter or digit at both ends",
     ONE_LINE: "holds a line break, a control character or an invisible one",
     MODEL: "is no model name: lower-case letters, digits, _ and - only",
@@ -137,6 +155,15 @@ TargetName = Annotated[str, Field(pattern=TARGET)]
 HostPath = Annotated[str, Field(pattern=HOST_PATH, max_length=255)]
 RepositoryPath = Annotated[str, Field(pattern=REPOSITORY_PATH, max_length=255)]
 Token = Annotated[str, Field(pattern=ONE_TIME_WORD, max_length=63)]
+DevicePath = Annotated[str, Field(pattern=DEVICE_PATH, max_length=255)]
+Server = Annotated[str, Field(pattern=SERVER, max_length=255)]
+Monitor = Annotated[str, Field(pattern=MONITOR, max_length=255)]
+Serial = Annotated[str, Field(pattern=SERIAL, max_length=36)]
+Iops = Annotated[int, Field(ge=1, le=1_000_000_000)]
+Queues = Annotated[int, Field(ge=1, le=256)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+CephName = Annotated[str, Field(pattern=CEPH_NAME, max_length=127)]
+ExportName = Annotated[str, Field(pattern=EXPORT, max_length=255)]
 LabelKey = Annotated[str, Field(pattern=LABEL_KEY, max_length=63)]
 LabelValue = Annotated[str, Field(pattern=ONE_LINE, max_length=255)]
 CommandLine = Annotated[str, Field(pattern=ONE_LINE, max_length=2047)]

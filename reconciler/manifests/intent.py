@@ -19,9 +19,11 @@ restart autostart protect labels``
 What was added since is there only where it is said, so that the guests that do not use it keep
 their digests, and ``policy.RENDERER`` its number: each optional field that the manifest mentions,
 under its dotted name (``rng``), also at its default, because to mention it is to own it. A value
-with parts is an object, without the parts that are null or empty.
-Other fields that were added since have their key only where a guest says something else than the
-field's default:
+with parts is an object, without the parts that are null or empty. Those of a disk stand in the
+disk's object, those of a card in an object at the end of the card's list. A disk that is there
+without domops has, in the place of storage and all that follows, its source under the name of its
+class in the model. Other fields that were added since have their key only where a guest says
+something else than the field's default:
 
 - ``startAfter`` a list, in the order written, of [guest, agent, [address, port] or null, seconds];
 - ``snapshots`` sorted by name, of [name, quiesced];
@@ -41,14 +43,15 @@ from dataclasses import fields, is_dataclass
 from enum import StrEnum
 from hashlib import blake2b
 from typing import TYPE_CHECKING, assert_never
+from uuid import UUID
 
 from reconciler.model.definition import Boot, FirmwareBoot, KernelBoot, LoaderBoot
-from reconciler.model.desired import CdromDisk, DesiredDisk, VolumeDisk
+from reconciler.model.desired import CdromDisk, DesiredDisk, GivenDisk, VolumeDisk
 from reconciler.model.names import Digest
-from reconciler.model.options import FIELDS
+from reconciler.model.options import BUS, FIELDS, READ_ONLY, value_of
 
 if TYPE_CHECKING:
-    from reconciler.model.desired import DesiredGuest, StartAfter
+    from reconciler.model.desired import DesiredGuest, DesiredNic, StartAfter
     from reconciler.model.seed import DesiredCloudInit
 
 Json = str | int | bool | None | list["Json"] | dict[str, "Json"]
@@ -65,7 +68,7 @@ def intent_of(guest: DesiredGuest) -> Digest:
 def _wanted(guest: DesiredGuest) -> Json:
     disks: list[Json] = [_disk(each) for each in sorted(guest.disks, key=lambda each: each.name)]
     nics: list[Json] = [
-        [each.name, each.network, each.mac, each.model]
+        [each.name, each.network, each.mac, each.model, *_of_nic(each)]
         for each in sorted(guest.nics, key=lambda each: each.name)
     ]
     wanted: dict[str, Json] = {
@@ -125,6 +128,8 @@ def _option(value: object) -> Json:
     match value:
         case None | bool() | int() | str():
             return value.value if isinstance(value, StrEnum) else value
+        case UUID():
+            return str(value)
         case tuple():
             return [_option(one) for one in value]
         case _ if is_dataclass(value):
@@ -150,10 +155,24 @@ def _boot(boot: Boot) -> Json:
             assert_never(boot)
 
 
+def _of_disk(disk: DesiredDisk) -> dict[str, Json]:
+    said = {BUS: disk.bus, READ_ONLY: disk.read_only}
+    return {
+        name: _option(said[name] if name in said else value_of(disk.options, name))
+        for name in disk.mentioned
+    }
+
+
+def _of_nic(nic: DesiredNic) -> list[Json]:
+    said: dict[str, Json] = {name: _option(value_of(nic.options, name)) for name in nic.mentioned}
+    return [said] if said else []
+
+
 def _disk(disk: DesiredDisk) -> Json:
     match disk:
         case VolumeDisk():
             volume: dict[str, Json] = {
+                **_of_disk(disk),
                 "name": disk.name,
                 "target": disk.target,
                 "storage": disk.storage,
@@ -167,6 +186,18 @@ def _disk(disk: DesiredDisk) -> Json:
             return volume
         case CdromDisk():
             cdrom: Json = None if disk.storage is None else [disk.storage, disk.volume]
-            return {"name": disk.name, "target": disk.target, "cdrom": cdrom}
+            return {
+                **_of_disk(disk),
+                "name": disk.name,
+                "target": disk.target,
+                "cdrom": cdrom,
+            }
+        case GivenDisk():
+            return {
+                **_of_disk(disk),
+                "name": disk.name,
+                "target": disk.target,
+                type(disk.source).__name__: _option(disk.source),
+            }
         case _:
             assert_never(disk)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
+from reconciler.manifests.hostpaths import is_below, refusal
 from reconciler.manifests.quantities import render_size
 from reconciler.manifests.surroundings import KIB, driver_of
 from reconciler.model.definition import (
@@ -168,16 +169,9 @@ def _check_kernel(draft: Draft) -> None:
     if prefixes is None:
         return
     for name, path in (("kernel", spec.kernel), ("initrd", spec.initrd)):
-        if path is not None and not any(_below(path, prefix) for prefix in prefixes):
-            draft.complain(
-                ("spec", "boot", name),
-                f'"{path}" is not below a path that the controller allows',
-                f"allowed: {', '.join(prefixes) or 'none'}; see its setting kernel_prefixes",
-            )
-
-
-def _below(path: str, prefix: str) -> bool:
-    return path == prefix or path.startswith(prefix.rstrip("/") + "/")
+        if path is not None and not is_below(path, prefixes):
+            said = refusal(path, prefixes, "kernel_prefixes")
+            draft.complain(("spec", "boot", name), *said)
 
 
 def drivers_of(draft: Draft, where: Place | None) -> frozenset[str]:

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypedDict, assert_never
 
 from reconciler.manifests.derive import derive_mac, derive_volume
-from reconciler.manifests.kinds.devices import IMAGES
+from reconciler.manifests.hostpaths import is_below, refusal
+from reconciler.manifests.kinds.devices import IMAGES, DiskSpec, LimitsSpec
 from reconciler.manifests.machine import MIB
 from reconciler.manifests.quantities import render_size
-from reconciler.model.definition import DiskFormat
+from reconciler.model.definition import (
+    BlockSource,
+    Bus,
+    DiskFormat,
+    Endpoint,
+    FileSource,
+    NbdSource,
+    RbdSource,
+    RbdUser,
+)
 from reconciler.model.desired import (
     CdromDisk,
     DesiredDisk,
     DesiredNic,
+    GivenDisk,
     ImageRef,
     VolumeDisk,
 )
 from reconciler.model.names import (
     DiskName,
+    FieldName,
     MacAddress,
     NetworkName,
     NicName,
@@ -26,16 +39,39 @@ from reconciler.model.names import (
     Target,
     VolumeName,
 )
+from reconciler.model.options import (
+    BUS,
+    DISK_FIELDS,
+    NIC_FIELDS,
+    NO_LIMITS,
+    READ_ONLY,
+    Cache,
+    Discard,
+    DiskOptions,
+    IoLimits,
+    Link,
+    NicOptions,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from reconciler.manifests.construct import Key
     from reconciler.manifests.drafts import Draft
-    from reconciler.manifests.kinds.devices import CdromSpec, DiskSpec, NicSpec
+    from reconciler.manifests.kinds.devices import CdromSpec, NicSpec, RbdSpec
+    from reconciler.model.definition import GivenSource
 
 SECTOR: Final = 512
 
+_NOT_OF_DRIVES: Final = (
+    *("size", "storage", "image", "format", "volume", "adopt", "read_only"),
+    *("cache", "discard", "serial", "limits"),
+)
+_PV_MODEL: Final = re.compile(r"pv|virtio.*")
+
+# Most disks and cards are alike in these parts, and equal values may as well be the same value.
+_disk_options = lru_cache(maxsize=1024)(DiskOptions)
+_nic_options = lru_cache(maxsize=64)(NicOptions)
 _image_ref = lru_cache(maxsize=1024)(ImageRef)
 
 
@@ -96,11 +132,20 @@ def _clash(one: str, other: str) -> bool:
 
 def _disk(draft: Draft, index: int, spec: DiskSpec) -> DesiredDisk | None:
     path: tuple[Key, ...] = ("spec", "disks", index)
+    sorts = [name for name in _SORTS if getattr(spec, name) is not None]
+    if len(sorts) > 1:
+        hint = "a disk is one thing: keep one of the two"
+        draft.complain((*path, sorts[1]), f"means nothing beside {sorts[0]}", hint)
+        return None
     if spec.cdrom is not None:
         return _cdrom(draft, path, spec, spec.cdrom)
+    return _given(draft, path, spec, sorts[0]) if sorts else _volume(draft, path, spec)
+
+
+def _volume(draft: Draft, path: tuple[Key, ...], spec: DiskSpec) -> VolumeDisk | None:
     for name, value in (("size", spec.size), ("storage", spec.storage)):
         if value is None:
-            hint = "a disk has size and storage, a drive has cdrom"
+            hint = "a disk has size and storage, or one of cdrom, device, file, nbd and rbd"
             draft.complain((*path, name), "missing", hint)
     if spec.size is not None and (spec.size == 0 or spec.size % SECTOR):
         _refuse_size(draft, (*path, "size"), spec.size)
@@ -121,7 +166,6 @@ def _disk(draft: Draft, index: int, spec: DiskSpec) -> DesiredDisk | None:
     disk_format = DiskFormat(spec.format)
     return VolumeDisk(
         name=DiskName(spec.name),
-        target=None if spec.target is None else Target(spec.target),
         storage=StorageName(spec.storage),
         volume=derive_volume(draft.name, spec.name, disk_format)
         if spec.volume is None
@@ -130,7 +174,135 @@ def _disk(draft: Draft, index: int, spec: DiskSpec) -> DesiredDisk | None:
         format=disk_format,
         image=image,
         adopt=spec.adopt,
+        **_common(draft, path, spec),
     )
+
+
+_SORTS: Final = ("cdrom", "device", "file", "nbd", "rbd")
+"""What a disk can be in place of a volume."""
+
+
+def field_of(disk: GivenDisk) -> str:
+    """The field of the manifest that says what the disk is."""
+    match disk.source:
+        case BlockSource():
+            return "device"
+        case FileSource():
+            return "file"
+        case NbdSource():
+            return "nbd"
+        case RbdSource():
+            return "rbd"
+        case _:
+            assert_never(disk.source)
+
+
+def _given(draft: Draft, path: tuple[Key, ...], spec: DiskSpec, sort: str) -> GivenDisk | None:
+    """What is there already: it has no size, and domops gives it none."""
+    laid_out = ("format",) if sort in ("device", "rbd") else ()
+    for name in ("size", "storage", "image", "volume", "adopt", *laid_out):
+        if name in spec.model_fields_set:
+            hint = f"take it out: {sort} is there already"
+            draft.complain((*path, name), f"means nothing beside {sort}", hint)
+    source = _given_source(draft, path, spec)
+    if source is None:
+        return None
+    return GivenDisk(name=DiskName(spec.name), source=source, **_common(draft, path, spec))
+
+
+def _given_source(draft: Draft, path: tuple[Key, ...], spec: DiskSpec) -> GivenSource | None:
+    allowed = draft.around.allowed
+    disk_format = DiskFormat(spec.format)
+    if spec.device is not None:
+        prefixes = allowed.device_prefixes
+        if prefixes is not None and not is_below(spec.device, prefixes):
+            said = refusal(spec.device, prefixes, "device_prefixes")
+            draft.complain((*path, "device"), *said)
+        return BlockSource(path=spec.device)
+    if spec.file is not None:
+        prefixes = allowed.file_prefixes
+        if spec.file.startswith("/dev/"):
+            draft.complain((*path, "file"), f'"{spec.file}" is a device', "write device: instead")
+        elif prefixes is not None and not is_below(spec.file, prefixes):
+            said = refusal(spec.file, prefixes, "file_prefixes")
+            draft.complain((*path, "file"), *said)
+        return FileSource(path=spec.file, format=disk_format)
+    if spec.nbd is not None:
+        server = Endpoint(host=spec.nbd.host, port=spec.nbd.port)
+        return NbdSource(server=server, export=spec.nbd.export, format=disk_format)
+    return None if spec.rbd is None else _rbd(draft, (*path, "rbd"), spec.rbd)
+
+
+def _rbd(draft: Draft, path: tuple[Key, ...], spec: RbdSpec) -> RbdSource:
+    user = None
+    if (spec.user is None) != (spec.secret is None):
+        missing = "user" if spec.user is None else "secret"
+        draft.complain((*path, missing), "missing", "write both, or neither")
+    elif spec.user is not None and spec.secret is not None:
+        user = RbdUser(name=spec.user, secret=spec.secret)
+    monitors = sorted(map(_monitor, spec.monitors), key=str)
+    if len(set(monitors)) != len(monitors):
+        draft.complain((*path, "monitors"), "names one twice", "name each once")
+    return RbdSource(pool=spec.pool, image=spec.image, monitors=tuple(monitors), user=user)
+
+
+def _monitor(text: str) -> Endpoint:
+    """``ceph-a``, ``ceph-a:6789``, ``[2001:db8::1]:6789``: a pattern has seen that it is one."""
+    host, colon, port = text.rpartition(":")
+    if not colon or port.endswith("]"):
+        host, port = text, ""
+    return Endpoint(host=host.strip("[]"), port=int(port) if port else None)
+
+
+class _Common(TypedDict):
+    target: Target | None
+    bus: Bus | None
+    read_only: bool
+    options: DiskOptions
+    mentioned: tuple[FieldName, ...]
+
+
+def _common(draft: Draft, path: tuple[Key, ...], spec: DiskSpec) -> _Common:
+    """What every sort of disk may say of itself."""
+    named = {*DISK_FIELDS, BUS, READ_ONLY}
+    said = {DiskSpec.model_fields[name].alias or name for name in spec.model_fields_set}
+    return {
+        "target": None if spec.target is None else Target(spec.target),
+        "bus": None if spec.bus is None else Bus(spec.bus),
+        "read_only": spec.read_only,
+        "options": _disk_options(
+            cache=None if spec.cache is None else Cache(spec.cache),
+            discard=None if spec.discard is None else Discard(spec.discard),
+            limits=None if spec.limits is None else _limits(draft, (*path, "limits"), spec.limits),
+            serial=spec.serial,
+        ),
+        "mentioned": tuple(sorted(name for name in named if name in said)),
+    }
+
+
+def _limits(draft: Draft, path: tuple[Key, ...], spec: LimitsSpec) -> IoLimits | None:
+    """The limits; a total and a part of it are two answers to one question."""
+    for unit in ("bytes", "iops"):
+        parts = [name for name in (f"read_{unit}", f"write_{unit}") if getattr(spec, name)]
+        total = spec.bytes_ if unit == "bytes" else spec.iops
+        if total is not None and parts:
+            alias = LimitsSpec.model_fields[parts[0]].alias or parts[0]
+            hint = "limit the sum, or reading and writing apart"
+            draft.complain((*path, alias), f"cannot be beside {unit}", hint)
+    limits = IoLimits(
+        total_bytes=spec.bytes_ or 0,
+        read_bytes=spec.read_bytes or 0,
+        write_bytes=spec.write_bytes or 0,
+        total_iops=spec.iops or 0,
+        read_iops=spec.read_iops or 0,
+        write_iops=spec.write_iops or 0,
+    )
+    for name in spec.model_fields_set:
+        if getattr(spec, name) == 0:
+            alias = LimitsSpec.model_fields[name].alias or name
+            hint = "leave it out where there is no limit"
+            draft.complain((*path, alias), "a disk that may do nothing is none", hint)
+    return None if limits == NO_LIMITS else limits
 
 
 def _refuse_size(draft: Draft, path: tuple[Key, ...], size: int) -> None:
@@ -144,9 +316,10 @@ def _refuse_size(draft: Draft, path: tuple[Key, ...], size: int) -> None:
 
 
 def _cdrom(draft: Draft, path: tuple[Key, ...], spec: DiskSpec, cdrom: CdromSpec) -> CdromDisk:
-    for name in ("size", "storage", "image", "format", "volume", "adopt"):
+    for name in _NOT_OF_DRIVES:
         if name in spec.model_fields_set:
-            draft.complain((*path, name), f"a drive has no {name}", "take it out")
+            alias = DiskSpec.model_fields[name].alias or name
+            draft.complain((*path, alias), f"a drive has no {alias}", "take it out")
     if (cdrom.storage is None) != (cdrom.volume is None):
         missing = "storage" if cdrom.storage is None else "volume"
         hint = "write both, or neither for an empty drive"
@@ -155,7 +328,7 @@ def _cdrom(draft: Draft, path: tuple[Key, ...], spec: DiskSpec, cdrom: CdromSpec
         _check_storage(draft, (*path, "cdrom", "storage"), cdrom.storage)
     return CdromDisk(
         name=DiskName(spec.name),
-        target=None if spec.target is None else Target(spec.target),
+        **_common(draft, path, spec),
         storage=None if cdrom.storage is None else StorageName(cdrom.storage),
         volume=None if cdrom.volume is None else VolumeName(cdrom.volume),
     )
@@ -170,6 +343,9 @@ def _nic(draft: Draft, index: int, spec: NicSpec) -> DesiredNic:
     if draft.around.missing(draft.around.networks, NetworkName(spec.network)):
         path = ("spec", "networks", index, "network")
         draft.refer(path, "Network", spec.network, draft.around.networks)
+    if spec.queues is not None and not _PV_MODEL.fullmatch(spec.model):
+        path = ("spec", "networks", index, "queues")
+        draft.complain(path, f"{spec.model} has one queue", "take it out, or take model out")
     return DesiredNic(
         name=NicName(spec.name),
         network=NetworkName(spec.network),
@@ -177,4 +353,8 @@ def _nic(draft: Draft, index: int, spec: NicSpec) -> DesiredNic:
         if spec.mac is None
         else MacAddress(spec.mac),
         model=spec.model,
+        options=_nic_options(
+            link=None if spec.link is None else Link(spec.link), queues=spec.queues
+        ),
+        mentioned=tuple(sorted(name for name in NIC_FIELDS if name in spec.model_fields_set)),
     )

@@ -17,10 +17,11 @@ from reconciler.manifests.guests import build_guest
 from reconciler.manifests.included import Included, looks_like_a_manifest
 from reconciler.manifests.kinds import Guest, GuestClass, Repository
 from reconciler.manifests.parse import Document, ParsedFile, parse_file
+from reconciler.manifests.peripherals import field_of
 from reconciler.manifests.problems import Problem, Severity, in_order
 from reconciler.manifests.starting import problems_of_order
 from reconciler.manifests.surroundings import Allowed, Surroundings, SurroundingsBuilder
-from reconciler.model.desired import DesiredGuest, DesiredWorld, VolumeDisk
+from reconciler.model.desired import DesiredGuest, DesiredWorld, GivenDisk, VolumeDisk
 from reconciler.model.names import GuestName
 
 if TYPE_CHECKING:
@@ -150,6 +151,7 @@ def resolve(
     resolver.problems.extend(builder.problems)
     resolver.build_guests(around)
     resolver.compare_claims(around)
+    resolver.compare_given()
     resolver.compare_order()
     problems = in_order(resolver.problems)
     world = None
@@ -339,13 +341,32 @@ class _Resolver:
                     thing = f'the volume "{seed.volume}" of storage "{seed.storage}"'
                     self._taken(claim, first, "storage", thing)
 
+    def compare_given(self) -> None:
+        """Refuse that two guests have what is there without domops, if one could write to it.
+
+        One path on two hosts is taken for one thing: on shared storage it is, and a local device
+        has a name below ``/dev/disk/by-id`` that no other has.
+        """
+        given: dict[str, tuple[Claim, GivenDisk]] = {}
+        for name, built in self.built.items():
+            for disk in built.outcome.disks:
+                if not isinstance(disk, GivenDisk):
+                    continue
+                claim = (name, "disks", disk.name)
+                first, theirs = given.setdefault(disk.source.address, (claim, disk))
+                if first is not claim and not (disk.read_only and theirs.read_only):
+                    hint = "name another, or write readOnly: true for both"
+                    self._taken(claim, first, field_of(disk), f'"{disk.source.address}"', hint)
+
     def compare_order(self) -> None:
         """Refuse to wait for a guest that is not there, or for ever."""
         outcomes = {name: built.outcome for name, built in self.built.items()}
         for name, complaint in problems_of_order(self.built, outcomes, self.suspects):
             self.problems.append(self.built[name].entry.problem(complaint))
 
-    def _taken(self, claim: Claim, first: Claim, field_name: str, thing: str) -> None:
+    def _taken(
+        self, claim: Claim, first: Claim, field_name: str, thing: str, hint: str = ""
+    ) -> None:
         there = self.built[first[0]].entry
         place = there.place_of(*_path(there, first, field_name))
         entry = self.built[claim[0]].entry
@@ -353,7 +374,7 @@ class _Resolver:
             entry,
             _path(entry, claim, field_name),
             f'{thing} is already that of guest "{first[0]}", {place}',
-            f"write another {field_name}",
+            hint or f"write another {field_name}",
         )
 
     def _complain(self, entry: Entry, path: tuple[Key, ...], message: str, hint: str) -> None:
@@ -399,7 +420,7 @@ def _index(everything: Iterable[Built]) -> Index:
 
 def _storages_of(guest: DesiredGuest) -> Iterator[StorageName]:
     for disk in guest.disks:
-        if disk.storage is not None:
+        if not isinstance(disk, GivenDisk) and disk.storage is not None:
             yield disk.storage
         if isinstance(disk, VolumeDisk) and disk.image is not None:
             yield disk.image.storage

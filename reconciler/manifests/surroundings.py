@@ -36,10 +36,13 @@ NamedT = TypeVar("NamedT")
 class Allowed:
     """What the controller's settings let manifests name; None where they are not known.
 
-    ``kernel_prefixes`` are paths for ``boot.kernel``, ``overlay_elements`` places for ``xml``.
+    ``kernel_prefixes`` are paths for ``boot.kernel``, ``device_prefixes`` and ``file_prefixes`` for
+    a disk's ``device`` and ``file``, ``overlay_elements`` places for ``xml``.
     """
 
     kernel_prefixes: tuple[str, ...] | None = None
+    device_prefixes: tuple[str, ...] | None = None
+    file_prefixes: tuple[str, ...] | None = None
     overlay_elements: tuple[str, ...] | None = None
 
 

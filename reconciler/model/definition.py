@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from reconciler.model.options import NO_OPTIONS
+from reconciler.model.options import NO_DISK_OPTIONS, NO_NIC_OPTIONS, NO_OPTIONS
 
 if TYPE_CHECKING:
     from uuid import UUID
 
     from reconciler.model.mark import Mark
     from reconciler.model.names import GuestName, LibvirtPool, MacAddress, Target, VolumeName
-    from reconciler.model.options import Options
+    from reconciler.model.options import DiskOptions, NicOptions, Options
     from reconciler.model.overlay import OverlayElement
 
 
@@ -158,6 +158,11 @@ class FileSource:
     path: str
     format: DiskFormat = DiskFormat.RAW
 
+    @property
+    def address(self) -> str:
+        """What tells this file from every other source of a disk."""
+        return self.path
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockSource:
@@ -165,15 +170,76 @@ class BlockSource:
 
     path: str
 
+    @property
+    def address(self) -> str:
+        """What tells this device from every other source of a disk."""
+        return self.path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """Where a server listens; no ``port`` means the one that is usual for it."""
+
+    host: str
+    port: int | None = None
+
+    def __str__(self) -> str:
+        """``host:port``, as in an address; an IPv6 address has its brackets."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port is None else f"{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NbdSource:
+    """An image that a server offers over NBD; an empty ``export`` is the server's only one."""
+
+    server: Endpoint
+    export: str
+    format: DiskFormat = DiskFormat.RAW
+
+    @property
+    def address(self) -> str:
+        """What tells this image from every other."""
+        return f"nbd://{self.server}/{self.export}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RbdUser:
+    """Who reads a Ceph image: a name, and the UUID of the secret that libvirt keeps for it."""
+
+    name: str
+    secret: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RbdSource:
+    """An image of a Ceph pool; without ``monitors`` the host's own configuration names them.
+
+    ``monitors`` are sorted. ``user`` is None where the cluster asks for none.
+    """
+
+    pool: str
+    image: str
+    monitors: tuple[Endpoint, ...] = ()
+    user: RbdUser | None = None
+
+    @property
+    def address(self) -> str:
+        """What tells this image from every other, of whichever monitor it is asked for."""
+        return f"rbd:{self.pool}/{self.image}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OtherSource:
-    """A source that domops does not model (network, vhost-user …); only its digest is kept."""
+    """A source that domops does not model (iSCSI, vhost-user …); only its digest is kept."""
 
     digest: str
 
 
-DiskSource = VolumeSource | FileSource | BlockSource | OtherSource
+GivenSource = FileSource | BlockSource | NbdSource | RbdSource
+"""What is there without domops, which never makes, grows, wipes or deletes it."""
+
+DiskSource = VolumeSource | GivenSource | OtherSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,6 +251,7 @@ class Disk:
     source: DiskSource | None
     device: DiskDevice = DiskDevice.DISK
     read_only: bool = False
+    options: DiskOptions = NO_DISK_OPTIONS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,6 +285,7 @@ class Nic:
     mac: MacAddress
     source: NicSource
     model: str | None
+    options: NicOptions = NO_NIC_OPTIONS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

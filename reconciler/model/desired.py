@@ -12,14 +12,23 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from reconciler.model.options import NO_OPTIONS
+from reconciler.model.options import NO_DISK_OPTIONS, NO_NIC_OPTIONS, NO_OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
     from uuid import UUID
 
-    from reconciler.model.definition import Arch, Boot, DiskFormat, GuestType, Memory, Vcpus
+    from reconciler.model.definition import (
+        Arch,
+        Boot,
+        Bus,
+        DiskFormat,
+        GivenSource,
+        GuestType,
+        Memory,
+        Vcpus,
+    )
     from reconciler.model.mark import ShutdownPolicy
     from reconciler.model.names import (
         Digest,
@@ -39,7 +48,7 @@ if TYPE_CHECKING:
         Target,
         VolumeName,
     )
-    from reconciler.model.options import Options
+    from reconciler.model.options import DiskOptions, NicOptions, Options
     from reconciler.model.overlay import OverlayElement
     from reconciler.model.seed import DesiredCloudInit
 
@@ -153,7 +162,23 @@ class ImageRef:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VolumeDisk:
+class _AnyDisk:
+    """What every disk says of itself.
+
+    ``mentioned`` are the optional fields that the manifest names, sorted: of ``bus``, ``read_only``
+    and ``options`` only those are wanted, as of a guest's options.
+    """
+
+    name: DiskName
+    target: Target | None
+    bus: Bus | None = None
+    read_only: bool = False
+    options: DiskOptions = NO_DISK_OPTIONS
+    mentioned: tuple[FieldName, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeDisk(_AnyDisk):
     """A disk that is a volume of a storage, made by domops when it is not there.
 
     ``volume`` is the volume's name; the manifest rarely says it (``GUEST-DISK`` plus the format's
@@ -161,8 +186,6 @@ class VolumeDisk:
     one that is there is taken as it is.
     """
 
-    name: DiskName
-    target: Target | None
     storage: StorageName
     volume: VolumeName
     size_bytes: int
@@ -172,26 +195,36 @@ class VolumeDisk:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CdromDisk:
+class CdromDisk(_AnyDisk):
     """A drive; ``storage`` and ``volume`` are None together, for an empty one."""
 
-    name: DiskName
-    target: Target | None
     storage: StorageName | None
     volume: VolumeName | None
 
 
-DesiredDisk = VolumeDisk | CdromDisk
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GivenDisk(_AnyDisk):
+    """A disk that is there already: a device or file of the hosts, or an image on the network."""
+
+    source: GivenSource
+
+
+DesiredDisk = VolumeDisk | CdromDisk | GivenDisk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DesiredNic:
-    """A network card; ``model`` is ``pv`` or a name that libvirt knows."""
+    """A network card; ``model`` is ``pv`` or a name that libvirt knows.
+
+    Of ``options`` only those that are ``mentioned`` are wanted.
+    """
 
     name: NicName
     network: NetworkName
     mac: MacAddress
     model: str
+    options: NicOptions = NO_NIC_OPTIONS
+    mentioned: tuple[FieldName, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -104,13 +104,15 @@ class MarkedOperation:
 class MarkedDisk:
     """A disk or drive of the manifest and what it became.
 
-    ``pool`` and ``volume`` are None together, for a drive, whose medium comes and goes. ``ours``
-    says that domops made the volume (nothing else gives it the right to remake one); one that was
-    adopted is not ours and counts as filled from the first. ``filled`` is
-    false from before the volume is created until its content is complete; a disk that is not filled
-    is in no device list. ``image`` is what the volume was filled from (``POOL/VOLUME`` in the
-    manifests' names), None for an empty one. ``detached`` is the instant at which the manifest let
-    go of the disk; the volume stays.
+    ``pool`` and ``volume`` are None together: for a drive, whose medium comes and goes, and for
+    what is there without domops (a device, a file, an image), of which ``source`` is the address.
+    ``ours`` says that domops made the volume (nothing else gives it the right to remake one);
+    one that was adopted is not ours and counts as filled from the first. ``filled`` is false from
+    before the volume is created until its content is complete; a disk that is not filled is in no
+    device list. ``image`` is what the volume was filled from
+    (``POOL/VOLUME`` in the manifests' names), None for an empty one. ``detached`` is the instant at
+    which the manifest let go of the disk; the volume stays. ``fields`` are the optional fields that
+    a manifest has named of it, as ``Mark.fields`` are those of the guest.
     """
 
     name: DiskName
@@ -120,15 +122,18 @@ class MarkedDisk:
     ours: bool
     filled: bool
     image: str | None = None
+    source: str | None = None
     detached: datetime | None = None
+    fields: tuple[FieldName, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MarkedNic:
-    """A NIC of the manifest and the address it was given."""
+    """A NIC of the manifest, the address it was given, and the optional fields named of it."""
 
     name: NicName
     mac: MacAddress
+    fields: tuple[FieldName, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -159,7 +159,10 @@ class Capabilities:
 
     A false entry means that domops does the next best thing (a restart) or refuses with a sentence;
     the door never tries. ``without`` has that sentence for each option that guests of a type cannot
-    have here; hypervisors take such a wish without a word, and do nothing about it.
+    have here; hypervisors take such a wish without a word, and do nothing about it. Fields of a
+    disk are ``disks.cache``, ``disks.bus.usb``, ``disks.nbd``, those of a card ``networks.queues``.
+    ``nic_models`` are the cards that there are for guests with an emulated machine, None where that
+    is not known.
     """
 
     vcpu_hotplug: bool
@@ -171,11 +174,13 @@ class Capabilities:
     media_change: bool
     grow_running_disk: bool
     grow_stopped_volume: bool
+    disk_limits: bool
     volume_sources: bool
     volume_upload: bool
     agent: bool
     snapshots: bool
     without: Mapping[tuple[GuestType, FieldName], Denial] = field(default_factory=dict)
+    nic_models: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

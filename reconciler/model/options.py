@@ -1,4 +1,4 @@
-"""What a guest may have or do without, beyond what every guest has.
+"""What a guest, a disk or a card may have or do without, beyond what every one has.
 
 An option that is at its default is not there. Which options a manifest owns is the mark's matter:
 see Note [Owned fields] in ``planner.options``. What a plan shows of a value is its text.
@@ -163,3 +163,98 @@ FIELDS: Mapping[FieldName, str] = {
     FieldName("tpm"): "tpm",
 }
 """What a manifest calls each option, and the attribute of ``Options`` that holds it."""
+
+
+class Cache(StrEnum):
+    """How the host keeps a disk's bytes on their way; libvirt's words."""
+
+    NONE = "none"
+    WRITETHROUGH = "writethrough"
+    WRITEBACK = "writeback"
+    DIRECTSYNC = "directsync"
+    UNSAFE = "unsafe"
+
+
+class Discard(StrEnum):
+    """What becomes of blocks that the guest no longer needs."""
+
+    UNMAP = "unmap"
+    IGNORE = "ignore"
+
+
+class Link(StrEnum):
+    """Whether the cable is in."""
+
+    UP = "up"
+    DOWN = "down"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IoLimits:
+    """The most that a disk does in a second; 0 is no limit."""
+
+    total_bytes: int = 0
+    read_bytes: int = 0
+    write_bytes: int = 0
+    total_iops: int = 0
+    read_iops: int = 0
+    write_iops: int = 0
+
+
+NO_LIMITS = IoLimits()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskOptions:
+    """The options of one disk; ``limits`` is None where there are none at all."""
+
+    cache: Cache | None = None
+    discard: Discard | None = None
+    limits: IoLimits | None = None
+    serial: str | None = None
+
+
+NO_DISK_OPTIONS = DiskOptions()
+
+BUS, READ_ONLY = FieldName("bus"), FieldName("readOnly")
+"""Optional fields of a disk that are no options: every disk has a bus, and is writable or not."""
+
+DISK_FIELDS: Mapping[FieldName, str] = {
+    FieldName("cache"): "cache",
+    FieldName("discard"): "discard",
+    FieldName("limits"): "limits",
+    FieldName("serial"): "serial",
+}
+"""What a manifest calls each option of a disk, below the disk's entry."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NicOptions:
+    """The options of one network card."""
+
+    link: Link | None = None
+    queues: int | None = None
+
+
+NO_NIC_OPTIONS = NicOptions()
+
+NIC_FIELDS: Mapping[FieldName, str] = {FieldName("link"): "link", FieldName("queues"): "queues"}
+"""What a manifest calls each option of a network card, below the card's entry."""
+
+AnyOptions = Options | DiskOptions | NicOptions
+
+_TABLES: Mapping[type[AnyOptions], Mapping[FieldName, str]] = {
+    Options: FIELDS,
+    DiskOptions: DISK_FIELDS,
+    NicOptions: NIC_FIELDS,
+}
+
+
+def fields_of(options: AnyOptions) -> Mapping[FieldName, str]:
+    """The names and attributes of options of that sort."""
+    return _TABLES[type(options)]
+
+
+def value_of(options: AnyOptions, field: FieldName) -> object:
+    """What ``options`` say of the field that a manifest calls ``field``."""
+    return getattr(options, _TABLES[type(options)][field])

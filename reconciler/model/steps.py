@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         Target,
         VolumeName,
     )
+    from reconciler.model.options import IoLimits
     from reconciler.model.seed import SeedData
 
 
@@ -179,6 +180,14 @@ class ChangeMedium(_OnGuest):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SetDiskLimits(_OnGuest):
+    """The running guest's disk at ``target`` must be held to ``limits``; the stored one stays."""
+
+    target: Target
+    limits: IoLimits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AttachNic(_OnGuest):
     """The running guest must have ``nic``; the stored definition stays."""
 
@@ -194,7 +203,10 @@ class DetachNic(_OnGuest):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeNic(_OnGuest):
-    """The running guest's NIC with that address must be connected to ``nic.source``."""
+    """The running guest's NIC with that address must be connected to ``nic.source``.
+
+    Its cable must be in or out as ``nic.options.link`` says; whatever else it is stays.
+    """
 
     nic: Nic
 
@@ -251,6 +263,7 @@ Step = (
     | AttachDisk
     | DetachDisk
     | ChangeMedium
+    | SetDiskLimits
     | AttachNic
     | DetachNic
     | ChangeNic

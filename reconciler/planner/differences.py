@@ -7,7 +7,7 @@ here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import TYPE_CHECKING, assert_never
 
@@ -19,15 +19,18 @@ from reconciler.model.definition import (
     FirmwareBoot,
     KernelBoot,
     LoaderBoot,
+    NbdSource,
     OtherSource,
+    RbdSource,
     VolumeSource,
 )
+from reconciler.model.options import BUS, READ_ONLY
 from reconciler.model.plan import Label
 from reconciler.planner import words
-from reconciler.planner.options import differing_options
+from reconciler.planner.options import differing_options, kept_options
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from reconciler.model.definition import Boot, Disk, GuestDefinition, Nic
     from reconciler.model.names import DiskName, FieldName, MacAddress, NicName, Target
@@ -48,13 +51,15 @@ class Kind(Enum):
     DISK_NEW = auto()
     DISK_GONE = auto()
     DISK_MEDIUM = auto()
+    DISK_LIMITS = auto()
     DISK_OTHER = auto()
     SEED_NEW = auto()
     SEED_GONE = auto()
     NIC_NEW = auto()
     NIC_GONE = auto()
     NIC_NETWORK = auto()
-    NIC_MODEL = auto()
+    NIC_LINK = auto()
+    NIC_OTHER = auto()
     CONSOLE = auto()
     AGENT = auto()
     OPTION = auto()
@@ -83,6 +88,8 @@ class Owned:
     disks: Mapping[Target, DiskName]
     nics: Mapping[MacAddress, NicName]
     fields: frozenset[FieldName]
+    of_disks: Mapping[Target, frozenset[FieldName]]
+    of_nics: Mapping[MacAddress, frozenset[FieldName]]
     seed: Target | None = None
 
 
@@ -103,7 +110,7 @@ def differences(
     )
 
 
-def cost(
+def cost(  # noqa: C901 - one row a sort of difference
     difference: Difference,
     wanted: GuestDefinition,
     live: GuestDefinition,
@@ -128,11 +135,13 @@ def cost(
         case Kind.SEED_GONE:
             # Nobody restarts a guest to be rid of a seed: it leaves with the next start.
             return Label.LIVE if capabilities.disk_hotplug else Label.NONE
+        case Kind.DISK_LIMITS:
+            return _live_if(capabilities.disk_limits)
         case Kind.DISK_MEDIUM:
             return _live_if(capabilities.media_change)
         case Kind.NIC_NEW | Kind.NIC_GONE:
             return _live_if(capabilities.nic_hotplug)
-        case Kind.NIC_NETWORK:
+        case Kind.NIC_NETWORK | Kind.NIC_LINK:
             return _live_if(capabilities.nic_change)
         case (
             Kind.CPU_MAXIMUM
@@ -140,7 +149,7 @@ def cost(
             | Kind.BOOT
             | Kind.DISK_OTHER
             | Kind.SEED_NEW  # a guest that is given it live has not been started with it
-            | Kind.NIC_MODEL
+            | Kind.NIC_OTHER
             | Kind.CONSOLE
             | Kind.AGENT
             | Kind.OPTION
@@ -233,13 +242,47 @@ def _disks(wanted: GuestDefinition, actual: GuestDefinition, owned: Owned) -> It
             yield Difference(
                 kind=Kind.DISK_NEW, field=field, before="none", after=disk_words(new), disk=new
             )
-        elif new is not None and old is not None and new != old:
-            medium = new.device is DiskDevice.CDROM and _without_source(new) == _without_source(old)
+        elif new is not None and old is not None:
+            fields = owned.of_disks.get(target, frozenset())
+            yield from _within_disk(field, _as_owned(new, old, fields), old, fields)
+
+
+def _as_owned(new: Disk, old: Disk, owned: Collection[FieldName]) -> Disk:
+    """The disk that is wanted, with each optional field that is not ours as it is."""
+    return replace(
+        new,
+        bus=new.bus if BUS in owned else old.bus,
+        read_only=new.read_only if READ_ONLY in owned else old.read_only,
+        options=kept_options(new.options, old.options, owned),
+    )
+
+
+def _within_disk(
+    field: str, new: Disk, old: Disk, owned: Collection[FieldName]
+) -> Iterator[Difference]:
+    """Where one disk is not as wanted: what lies in it, how it is connected, its options."""
+    if (new.device, new.source) != (old.device, old.source):
+        medium = new.device is old.device is DiskDevice.CDROM and (new.bus, new.read_only) == (
+            old.bus,
+            old.read_only,
+        )
+        yield Difference(
+            kind=Kind.DISK_MEDIUM if medium else Kind.DISK_OTHER,
+            field=field,
+            before=disk_words(old),
+            after=disk_words(new),
+            disk=new,
+        )
+    told = [("bus", old.bus.value, new.bus.value)]
+    told += [("readOnly", "yes" if old.read_only else "no", "yes" if new.read_only else "no")]
+    told += differing_options(new.options, old.options, owned)
+    for part, before, after in told:
+        if before != after:
             yield Difference(
-                kind=Kind.DISK_MEDIUM if medium else Kind.DISK_OTHER,
-                field=field,
-                before=disk_words(old),
-                after=disk_words(new),
+                kind=Kind.DISK_LIMITS if part == "limits" else Kind.DISK_OTHER,
+                field=f"{field}.{part}",
+                before=before,
+                after=after,
                 disk=new,
             )
 
@@ -262,10 +305,6 @@ def _seed(
     )
 
 
-def _without_source(disk: Disk) -> tuple[object, ...]:
-    return (disk.target, disk.bus, disk.device, disk.read_only)
-
-
 def disk_words(disk: Disk) -> str:
     """``vdb: guests/lists-data.raw``, with whatever stands out."""
     match disk.source:
@@ -273,8 +312,8 @@ def disk_words(disk: Disk) -> str:
             source = "empty"
         case VolumeSource():
             source = f"{disk.source.pool}/{disk.source.volume}"
-        case FileSource() | BlockSource():
-            source = disk.source.path
+        case FileSource() | BlockSource() | NbdSource() | RbdSource():
+            source = disk.source.address
         case OtherSource():
             source = "a source of its own"
         case _:
@@ -294,12 +333,33 @@ def _nics(wanted: GuestDefinition, actual: GuestDefinition, owned: Owned) -> Ite
             yield Difference(
                 kind=Kind.NIC_NEW, field=field, before="none", after=nic_words(new), nic=new
             )
-        elif new is not None and old is not None and new != old:
+        elif new is not None and old is not None:
+            fields = owned.of_nics.get(mac, frozenset())
+            options = kept_options(new.options, old.options, fields)
+            yield from _within_nic(field, replace(new, options=options), old, fields)
+
+
+def _within_nic(
+    field: str, new: Nic, old: Nic, owned: Collection[FieldName]
+) -> Iterator[Difference]:
+    """Where one card is not as wanted: what it is plugged into, what it is, its options."""
+    if new.source != old.source:
+        yield Difference(
+            kind=Kind.NIC_NETWORK,
+            field=field,
+            before=nic_words(old),
+            after=nic_words(new),
+            nic=new,
+        )
+    told = [("model", old.model or "default", new.model or "default")]
+    told += differing_options(new.options, old.options, owned)
+    for part, before, after in told:
+        if before != after:
             yield Difference(
-                kind=Kind.NIC_NETWORK if new.model == old.model else Kind.NIC_MODEL,
-                field=field,
-                before=nic_words(old),
-                after=nic_words(new),
+                kind=Kind.NIC_LINK if part == "link" else Kind.NIC_OTHER,
+                field=f"{field}.{part}",
+                before=before,
+                after=after,
                 nic=new,
             )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import string
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from reconciler.model.definition import (
     Bus,
@@ -17,20 +17,34 @@ from reconciler.model.definition import (
     DiskDevice,
     DiskFormat,
     DomainType,
+    FileSource,
     GuestDefinition,
     GuestType,
+    NbdSource,
+    OtherSource,
+    RbdSource,
     VolumeSource,
 )
-from reconciler.model.desired import CdromDisk, VolumeDisk
+from reconciler.model.desired import CdromDisk, GivenDisk, VolumeDisk
 from reconciler.model.mark import Mark, MarkedDisk
-from reconciler.model.names import Target
+from reconciler.model.names import FieldName, Target
+from reconciler.model.options import BUS, NO_DISK_OPTIONS, READ_ONLY
 from reconciler.model.plan import Change, Fate, Label, Reason
+from reconciler.planner.ability import sort_of
+from reconciler.planner.options import (
+    Ownership,
+    choose_options,
+    impossible_of_device,
+    options_back,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
     from datetime import datetime
     from uuid import UUID
 
-    from reconciler.model.desired import DesiredGuest, DesiredWorld
+    from reconciler.model.definition import DiskSource, GivenSource
+    from reconciler.model.desired import DesiredDisk, DesiredGuest, DesiredWorld
     from reconciler.model.memory import Memory
     from reconciler.model.names import DiskName, LibvirtPool, VolumeName
     from reconciler.model.observed import ObservedGuest, ObservedHost, ObservedPool
@@ -62,21 +76,22 @@ def bus_of(target: Target, domain_type: DomainType, device: DiskDevice) -> Bus |
     return None if bus is Bus.VIRTIO and device is DiskDevice.CDROM else bus
 
 
-def device_of(disk: VolumeDisk | CdromDisk) -> DiskDevice:
+def device_of(disk: DesiredDisk) -> DiskDevice:
     """What the guest takes the disk for."""
     return DiskDevice.CDROM if isinstance(disk, CdromDisk) else DiskDevice.DISK
 
 
 def new_entry(
-    disk: VolumeDisk | CdromDisk,
+    disk: DesiredDisk,
     host: ObservedHost,
     desired: DesiredWorld,
     type_: GuestType,
     taken: set[Target],
 ) -> MarkedDisk:
     """What the mark shall say of a disk that is new."""
-    target = disk.target or free_target(host.domain_type, type_, device_of(disk), taken)
-    if isinstance(disk, CdromDisk) or disk.adopt:
+    device = device_of(disk)
+    target = disk.target or free_target(host.domain_type, type_, device, taken, disk.bus)
+    if not isinstance(disk, VolumeDisk) or disk.adopt:
         return adopted_entry(disk, target, host, desired)
     return MarkedDisk(
         name=disk.name,
@@ -90,27 +105,33 @@ def new_entry(
 
 
 def adopted_entry(
-    disk: VolumeDisk | CdromDisk, target: Target, host: ObservedHost, desired: DesiredWorld
+    disk: DesiredDisk, target: Target, host: ObservedHost, desired: DesiredWorld
 ) -> MarkedDisk:
     """What the mark shall say of a disk whose content is not domops' making."""
     pool, volume = None, None
     if isinstance(disk, VolumeDisk):
         pool, volume = desired.storages[disk.storage].on(host.name), disk.volume
     return MarkedDisk(
-        name=disk.name, target=target, pool=pool, volume=volume, ours=False, filled=True
+        name=disk.name,
+        target=target,
+        pool=pool,
+        volume=volume,
+        ours=False,
+        filled=True,
+        source=disk.source.address if isinstance(disk, GivenDisk) else None,
     )
 
 
 def same_disk(
-    disk: VolumeDisk | CdromDisk,
+    disk: DesiredDisk,
     stored: GuestDefinition,
     host: ObservedHost,
     desired: DesiredWorld,
 ) -> Disk | None:
     """The disk of a domain that is the one that a manifest names.
 
-    It has its volume, or is a drive, and is at its target, if the manifest says one; a drive
-    without a target is known by its medium.
+    It has its volume or address, or is a drive, and is at its target, if the manifest says one; a
+    drive without a target is known by its medium.
     """
     for there in stored.disks:
         if there.device is not device_of(disk) or disk.target not in (None, there.target):
@@ -119,13 +140,17 @@ def same_disk(
             if disk.target is not None or there.source == _medium(disk, host, desired):
                 return there
             continue
+        if isinstance(disk, GivenDisk):
+            if address_of(there.source, host) == disk.source.address:
+                return there
+            continue
         source, pool = there.source, desired.storages[disk.storage].on(host.name)
         if isinstance(source, VolumeSource) and (source.pool, source.volume) == (pool, disk.volume):
             return there
     return None
 
 
-def may_adopt(disk: VolumeDisk | CdromDisk, guest: DesiredGuest) -> bool:
+def may_adopt(disk: DesiredDisk, guest: DesiredGuest) -> bool:
     """Whether a disk that the domain has already may become the manifest's."""
     return guest.adopt or (isinstance(disk, VolumeDisk) and disk.adopt)
 
@@ -155,17 +180,24 @@ def _has_volume(guest: ObservedGuest, pool: LibvirtPool, volume: VolumeName) -> 
 
 
 def obstacle(
-    disk: VolumeDisk | CdromDisk,
+    disk: DesiredDisk,
     entry: MarkedDisk,
     guest: DesiredGuest,
     host: ObservedHost,
     existing: Existing | None,
+    type_: GuestType,
 ) -> Change | None:
     """Why a disk that the mark does not know cannot be had; nothing there is taken unasked."""
     field = f"disks[{disk.name}]"
-    if bus_of(entry.target, host.domain_type, device_of(disk)) is None:
+    if disk.bus is None and bus_of(entry.target, host.domain_type, device_of(disk)) is None:
         why = f"{host.name} has no bus for {entry.target}"
         return refusal_of(guest, f"{field}.target", "", entry.target, Reason.NOT_SUPPORTED, why)
+    if isinstance(disk, GivenDisk):
+        uuid = guest.uuid if existing is None else existing.guest.uuid
+        unfit = given_obstacle(disk, uuid, type_, host)
+        if unfit is not None:
+            reason, why = unfit
+            return refusal_of(guest, field, "none", disk.source.address, reason, why)
     if existing is None:
         return None  # placement looks at what is there
     if _is_others(entry.target, guest, existing):
@@ -173,17 +205,30 @@ def obstacle(
         return refusal_of(guest, f"{field}.target", "", entry.target, Reason.CONFLICT, why)
     if entry.pool is None or entry.volume is None:
         return None
-    place = f"{entry.pool}/{entry.volume}"
-    pool = host.pools.get(entry.pool)
+    return _volume_obstacle(disk, entry.pool, entry.volume, guest, host, existing)
+
+
+def _volume_obstacle(
+    disk: DesiredDisk,
+    pool_name: LibvirtPool,
+    volume: VolumeName,
+    guest: DesiredGuest,
+    host: ObservedHost,
+    existing: Existing,
+) -> Change | None:
+    """Why the volume of a new disk cannot be made, or taken where that is asked for."""
+    field = f"disks[{disk.name}]"
+    place = f"{pool_name}/{volume}"
+    pool = host.pools.get(pool_name)
     if pool is None or not pool.active:
-        why = f"{host.name} has no active storage pool {entry.pool}"
+        why = f"{host.name} has no active storage pool {pool_name}"
         return refusal_of(guest, field, "none", place, Reason.NO_PLACE, why)
     if isinstance(disk, VolumeDisk) and disk.adopt:
         why = cannot_adopt(disk, pool, host, existing.guest.uuid)
         if not why:
             return None
         return refusal_of(guest, field, "none", place, Reason.CONFLICT, f"{host.name} {why}")
-    if entry.volume in pool.volumes:
+    if volume in pool.volumes:
         why = (
             f"{host.name} has a volume {place} already; domops never takes or overwrites one"
             " unless the disk says adopt: true"
@@ -200,13 +245,66 @@ def _is_others(target: Target, guest: DesiredGuest, existing: Existing) -> bool:
     return there and target not in let_go
 
 
+def given_obstacle(
+    disk: GivenDisk, uuid: UUID, type_: GuestType, host: ObservedHost
+) -> tuple[Reason, str] | None:
+    """Why a guest cannot have what is there without domops, as far as its host can tell."""
+    source, address = disk.source, disk.source.address
+    unable = host.capabilities.without.get((type_, sort_of(source)))
+    if unable is not None:
+        return Reason.NOT_SUPPORTED, unable.why
+    for pool in host.pools.values():
+        paths = {volume.path for volume in pool.volumes.values()}
+        in_folder = (
+            isinstance(source, FileSource)
+            and pool.path is not None
+            and pool.type in _FOLDERS
+            and source.path.rpartition("/")[0] == pool.path.rstrip("/")
+        )
+        if address in paths or in_folder:
+            why = f"{address} lies in the storage pool {pool.name} of {host.name}, whose volumes"
+            return Reason.CONFLICT, f"{why} are named by their Storage"
+    for other in host.guests.values():
+        if other.uuid != uuid and _writes_or_is_written(disk, other, host):
+            return Reason.CONFLICT, f"{address} is a disk of {other.name} on {host.name} already"
+    return None
+
+
+_FOLDERS = frozenset({"dir", "fs", "netfs"})
+"""The types of pools whose volumes are all the files of one folder."""
+
+
+def _writes_or_is_written(disk: GivenDisk, other: ObservedGuest, host: ObservedHost) -> bool:
+    """Whether another guest has the disk too, and one of the two may write to it."""
+    definitions = [one for one in (other.stored, other.live) if one is not None]
+    return any(
+        address_of(there.source, host) == disk.source.address
+        and not (there.read_only and disk.read_only)
+        for definition in definitions
+        for there in definition.disks
+    )
+
+
+def address_of(source: DiskSource | None, host: ObservedHost) -> str | None:
+    """What tells a source on ``host`` from every other, be it told as a volume or by its path."""
+    match source:
+        case VolumeSource():
+            pool = host.pools.get(source.pool)
+            volume = pool.volumes.get(source.volume) if pool is not None else None
+            return None if volume is None else volume.path
+        case None | OtherSource():
+            return None
+        case _:
+            return source.address
+
+
 def owned_disks(
-    entries: tuple[MarkedDisk, ...], existing: Existing | None
+    entries: tuple[MarkedDisk, ...], existing: Existing | None, host: ObservedHost
 ) -> dict[Target, DiskName]:
     """The targets that are ours; one let go is, only while the disk that we put there is there."""
     owned: dict[Target, DiskName] = {}
     for entry in entries:
-        if entry.detached is not None and _still_there(entry, existing):
+        if entry.detached is not None and _still_there(entry, existing, host):
             owned[entry.target] = entry.name
     for entry in entries:
         if entry.detached is None:
@@ -214,38 +312,61 @@ def owned_disks(
     return owned
 
 
-def _still_there(entry: MarkedDisk, existing: Existing | None) -> bool:
+def _still_there(entry: MarkedDisk, existing: Existing | None, host: ObservedHost) -> bool:
     if existing is None:
         return False
-    for definition in (existing.stored, existing.guest.live):
-        disk = definition.disk(entry.target) if definition is not None else None
-        if disk is None:
-            continue
-        if entry.volume is None and disk.device is DiskDevice.CDROM:
-            return True
-        source = disk.source
-        if isinstance(source, VolumeSource) and (source.pool, source.volume) == (
-            entry.pool,
-            entry.volume,
-        ):
-            return True
-    return False
+    disks = (
+        definition.disk(entry.target)
+        for definition in (existing.stored, existing.guest.live)
+        if definition is not None
+    )
+    return any(disk is not None and is_of(entry, disk, host) for disk in disks)
+
+
+def is_of(entry: MarkedDisk, disk: Disk, host: ObservedHost) -> bool:
+    """Whether a disk that is there is the one that the mark's entry tells of."""
+    if entry.source is not None:
+        return address_of(disk.source, host) == entry.source
+    if entry.volume is None:
+        return disk.device is DiskDevice.CDROM
+    source = disk.source
+    return isinstance(source, VolumeSource) and (source.pool, source.volume) == (
+        entry.pool,
+        entry.volume,
+    )
 
 
 def _image_words(disk: VolumeDisk) -> str | None:
     return f"{disk.image.storage}/{disk.image.volume}" if disk.image else None
 
 
+_PREFIXES = {
+    Bus.XEN: "xvd",
+    Bus.VIRTIO: "vd",
+    Bus.SCSI: "sd",
+    Bus.SATA: "sd",
+    Bus.USB: "sd",
+    Bus.IDE: "hd",
+}
+"""What a disk's target is called where only its bus is said."""
+
+
 def free_target(
-    domain_type: DomainType, type_: GuestType, device: DiskDevice, taken: set[Target]
+    domain_type: DomainType,
+    type_: GuestType,
+    device: DiskDevice,
+    taken: set[Target],
+    bus: Bus | None = None,
 ) -> Target:
     """The first free letter; on Xen HVM a letter is one place, whatever its prefix."""
     cdrom = device is DiskDevice.CDROM
     if domain_type is DomainType.XEN:
         prefix = "hd" if cdrom and type_ is GuestType.HVM else "xvd"
+        prefix = prefix if bus is None else _PREFIXES[bus]
         used = {parts[2] for target in taken if (parts := _TARGET.match(target))}
     else:
         prefix = "sd" if cdrom else "vd"
+        prefix = prefix if bus is None else _PREFIXES[bus]
         used = {
             parts[2] for target in taken if (parts := _TARGET.match(target)) and parts[1] == prefix
         }
@@ -256,7 +377,7 @@ def free_target(
 
 
 def old_entry(
-    disk: VolumeDisk | CdromDisk,
+    disk: DesiredDisk,
     old: MarkedDisk,
     guest: DesiredGuest,
     host: ObservedHost,
@@ -279,22 +400,35 @@ def old_entry(
             )
         )
     kept = replace(old, detached=None)
-    if isinstance(disk, CdromDisk):
+    if not suits(disk, old):
+        after = disk.source.address if isinstance(disk, GivenDisk) else _SORTS[type(disk)]
+        refusals.append(
+            refusal_of(
+                guest,
+                field,
+                old.source or (f"{old.pool}/{old.volume}" if old.volume else "a drive"),
+                after,
+                Reason.CREATE_ONLY,
+                f"what a disk is {fixed}",
+            )
+        )
         return kept
     made = stored.disk(old.target)
-    source = made.source if made is not None else None
-    reformatted = isinstance(source, VolumeSource) and source.format is not disk.format
-    if isinstance(source, VolumeSource) and reformatted:
+    there, wanted = _layout(made.source if made is not None else None), _layout(disk)
+    reformatted = there is not None and wanted is not None and there is not wanted
+    if there is not None and wanted is not None and reformatted:
         refusals.append(
             refusal_of(
                 guest,
                 f"{field}.format",
-                source.format,
-                disk.format,
+                there,
+                wanted,
                 Reason.CREATE_ONLY,
-                f"the format of a volume {fixed}",
+                f"the format of a disk's bytes {fixed}",
             )
         )
+    if not isinstance(disk, VolumeDisk):
+        return kept
     pool = desired.storages[disk.storage].on(host.name)
     renamed = old.volume != disk.volume and not reformatted  # a derived name ends in the format
     if old.pool != pool or renamed:
@@ -322,6 +456,33 @@ def old_entry(
     return kept
 
 
+def _layout(of: DesiredDisk | DiskSource | None) -> DiskFormat | None:
+    """How bytes are laid out where that is somebody's choice."""
+    match of:
+        case VolumeDisk() | VolumeSource() | FileSource() | NbdSource():
+            return of.format
+        case GivenDisk():
+            return _layout(of.source)
+        case _:
+            return None
+
+
+_SORTS: Mapping[type[DesiredDisk], str] = {VolumeDisk: "a volume", CdromDisk: "a drive"}
+
+
+def suits(disk: DesiredDisk, entry: MarkedDisk) -> bool:
+    """Whether the manifest still asks for the sort of disk that was made."""
+    match disk:
+        case VolumeDisk():
+            return entry.volume is not None
+        case CdromDisk():
+            return entry.volume is None and entry.source is None
+        case GivenDisk():
+            return entry.source == disk.source.address
+        case _:
+            assert_never(disk)
+
+
 def left_over(guest: DesiredGuest, existing: Existing | None, now: datetime) -> list[MarkedDisk]:
     """Entries of disks that the manifest let go: volumes are remembered, drives until unplugged."""
     if existing is None:
@@ -346,14 +507,91 @@ def is_filled(entry: MarkedDisk, host: ObservedHost, memory: Memory) -> bool:
     return (host.name, entry.pool, entry.volume) in memory.filled
 
 
+def impossible(
+    disk: DesiredDisk,
+    entry: MarkedDisk,
+    type_: GuestType,
+    host: ObservedHost,
+    before: Disk | None,
+) -> Iterator[tuple[FieldName, str]]:
+    """The optional fields of a disk that its host cannot do, each with the reason.
+
+    What is there already was somebody's choice, and may stay.
+    """
+    there = before.options if before is not None else NO_DISK_OPTIONS
+    yield from impossible_of_device(disk.options, type_, host.capabilities, there=there)
+    if disk.bus is None or (before is not None and before.bus is disk.bus):
+        return
+    denial = host.capabilities.without.get((type_, FieldName(f"disks.bus.{disk.bus}")))
+    if denial is not None:
+        yield BUS, denial.why
+    elif host.domain_type is DomainType.XEN:
+        by_name = bus_of(entry.target, host.domain_type, device_of(disk))
+        if by_name is not disk.bus:
+            yield BUS, f"on Xen a disk's target decides its bus, and {entry.target} is another"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """A disk of the manifest, whose its optional fields are, and the disk that it is already."""
+
+    disk: DesiredDisk
+    owner: Ownership
+    before: Disk | None
+
+
+def wish_for(
+    disk: DesiredDisk,
+    entry: MarkedDisk,
+    guest: DesiredGuest,
+    type_: GuestType,
+    host: ObservedHost,
+    existing: Existing | None,
+    refusals: list[Change],
+) -> tuple[Wish, MarkedDisk]:
+    """Settle whose the disk's optional fields are, and remember it in its entry of the mark."""
+    old = existing.mark.disk(disk.name) if existing is not None else None
+    before = live = None
+    if existing is not None and (old is not None or not entry.ours):
+        before = _present(entry, existing.stored, host)
+        live = _present(entry, existing.guest.live, host)
+    field = f"disks[{disk.name}]"
+    refused = dict(impossible(disk, entry, type_, host, before))
+    refusals.extend(
+        refusal_of(guest, f"{field}.{part}", "", "", Reason.NOT_SUPPORTED, why)
+        for part, why in refused.items()
+    )
+    owner = Ownership(
+        mentioned=frozenset(disk.mentioned),
+        marked=frozenset(old.fields if old is not None else ()),
+        refused=frozenset(refused),
+    )
+    back = frozenset[FieldName]()
+    if before is not None:
+        seen = live.options if live is not None else None
+        back = options_back(NO_DISK_OPTIONS, before.options, seen)
+        bus = bus_of(entry.target, host.domain_type, device_of(disk))
+        both = [one for one in (before, live) if one is not None]
+        back |= {BUS} if all(one.bus is bus for one in both) else frozenset()
+        back |= frozenset() if any(one.read_only for one in both) else {READ_ONLY}
+    wish = Wish(disk=disk, owner=owner, before=before)
+    return wish, replace(entry, fields=owner.names(back=back))
+
+
+def _present(
+    entry: MarkedDisk, definition: GuestDefinition | None, host: ObservedHost
+) -> Disk | None:
+    disk = definition.disk(entry.target) if definition is not None else None
+    return disk if disk is not None and is_of(entry, disk, host) else None
+
+
 def devices(
     entries: list[MarkedDisk],
-    drives: dict[Target, CdromDisk],
+    wishes: Mapping[DiskName, Wish],
     stored: tuple[Disk, ...],
     host: ObservedHost,
     desired: DesiredWorld,
     owned: Owned,
-    guest: DesiredGuest,
 ) -> tuple[Disk, ...]:
     """The disks of the stored definition: others' as they are, ours once they are filled.
 
@@ -362,41 +600,86 @@ def devices(
     disks = [
         disk for disk in stored if disk.target not in owned.disks and disk.target != owned.seed
     ]
-    formats = {disk.name: disk.format for disk in guest.disks if isinstance(disk, VolumeDisk)}
-    before = {disk.target: disk for disk in stored}
     for entry in entries:
         if entry.detached is not None or not entry.filled:
             continue
-        drive = drives.get(entry.target)
-        device = DiskDevice.CDROM if drive else DiskDevice.DISK
-        there = before.get(entry.target)
-        kept = there if there is not None and not entry.ours and there.device is device else None
-        bus = kept.bus if kept else bus_of(entry.target, host.domain_type, device) or Bus.VIRTIO
-        if entry.volume is None or entry.pool is None:
-            source = _medium(drive, host, desired) if drive else None
-            disks.append(
-                Disk(
-                    target=entry.target,
-                    bus=bus,
-                    source=source,
-                    device=DiskDevice.CDROM,
-                    read_only=True,
-                )
-            )
+        wish = wishes.get(entry.name)
+        if wish is not None and suits(wish.disk, entry):
+            disks.append(_device(entry, wish, host, desired))
             continue
-        if there is not None and isinstance(there.source, VolumeSource):
-            format_ = there.source.format
-        else:
-            format_ = formats[entry.name]
-        disks.append(
-            Disk(
-                target=entry.target,
-                bus=bus,
-                source=VolumeSource(pool=entry.pool, volume=entry.volume, format=format_),
-                read_only=kept.read_only if kept else False,
-            )
+        # What it would become is refused, or no manifest asks for it and it cannot go.
+        there = (
+            disk for disk in stored if disk.target == entry.target and is_of(entry, disk, host)
         )
+        disks.extend(there)
     return tuple(sorted(disks, key=lambda disk: disk.target))
+
+
+def _device(entry: MarkedDisk, wish: Wish, host: ObservedHost, desired: DesiredWorld) -> Disk:
+    disk, owner, before = wish.disk, wish.owner, wish.before
+    device = device_of(disk)
+    default = bus_of(entry.target, host.domain_type, device) or Bus.VIRTIO
+    cdrom = device is DiskDevice.CDROM
+    return Disk(
+        target=entry.target,
+        bus=owner.choose(
+            BUS,
+            said=disk.bus or default,
+            default=default,
+            stored=before.bus if before is not None else default,
+        ),
+        source=_source(entry, disk, before, host, desired),
+        device=device,
+        read_only=cdrom
+        or owner.choose(
+            READ_ONLY,
+            said=disk.read_only,
+            default=False,
+            stored=before is not None and before.read_only,
+        ),
+        options=choose_options(
+            owner,
+            disk.options,
+            before.options if before is not None else NO_DISK_OPTIONS,
+            NO_DISK_OPTIONS,
+        ),
+    )
+
+
+def _source(
+    entry: MarkedDisk,
+    disk: DesiredDisk,
+    before: Disk | None,
+    host: ObservedHost,
+    desired: DesiredWorld,
+) -> DiskSource | None:
+    """What lies in a disk; the bytes' layout is that with which it was made."""
+    match disk:
+        case CdromDisk():
+            return _medium(disk, host, desired)
+        case VolumeDisk():
+            made = before.source if before is not None else None
+            format_ = made.format if isinstance(made, VolumeSource) else disk.format
+            assert entry.pool is not None  # noqa: S101 - it suits
+            assert entry.volume is not None  # noqa: S101 - it suits
+            return VolumeSource(pool=entry.pool, volume=entry.volume, format=format_)
+        case GivenDisk():
+            # Of a Ceph image the way to it may change; of all else the layout alone, which stays.
+            if before is not None and not isinstance(disk.source, RbdSource):
+                return before.source
+            return _as_read(disk.source, host)
+        case _:
+            assert_never(disk)
+
+
+def _as_read(source: GivenSource, host: ObservedHost) -> DiskSource:
+    """The source as its host tells it: what lies in a storage pool is a volume there."""
+    for pool in host.pools.values():
+        for volume in pool.volumes.values():
+            if volume.path == source.address:
+                format_ = getattr(source, "format", DiskFormat.RAW)
+                return VolumeSource(pool=pool.name, volume=volume.name, format=format_)
+    return source
 
 
 def _medium(drive: CdromDisk, host: ObservedHost, desired: DesiredWorld) -> VolumeSource | None:

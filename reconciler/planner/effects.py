@@ -25,6 +25,7 @@ from reconciler.model.observed import (
     Signature,
     StateReason,
 )
+from reconciler.model.options import NO_LIMITS
 from reconciler.model.seed import SEED_CAPACITY_BYTES
 from reconciler.model.steps import (
     AttachDisk,
@@ -44,6 +45,7 @@ from reconciler.model.steps import (
     RemoveSeed,
     ResumeGuest,
     SetAutostart,
+    SetDiskLimits,
     SetMark,
     SetMemory,
     SetVcpus,
@@ -68,6 +70,7 @@ OnLive = (
     | AttachDisk
     | DetachDisk
     | ChangeMedium
+    | SetDiskLimits
     | AttachNic
     | DetachNic
     | ChangeNic
@@ -123,7 +126,7 @@ def possible(step: Step, host: ObservedHost) -> bool:
 
 def _has_device(step: OnLive, live: GuestDefinition) -> bool:
     match step:
-        case GrowDisk():
+        case GrowDisk() | SetDiskLimits():
             return live.disk(step.target) is not None
         case ChangeMedium():
             return live.disk(step.disk.target) is not None
@@ -198,7 +201,7 @@ def _on_live(step: OnLive, host: ObservedHost) -> ObservedHost:
             return _resize(step, guest, guest.live, host)
         case GrowDisk():
             return _grow_disk(step, guest, guest.live, host)
-        case AttachDisk() | ChangeMedium() | DetachDisk():
+        case AttachDisk() | ChangeMedium() | DetachDisk() | SetDiskLimits():
             live = _on_disk(step, guest.live)
             sizes = _offered(live.disks, host)
             known = {disk.target for disk in live.disks if disk in guest.live.disks}
@@ -254,15 +257,26 @@ def _grow_disk(
 
 
 def _on_disk(
-    step: AttachDisk | ChangeMedium | DetachDisk, live: GuestDefinition
+    step: AttachDisk | ChangeMedium | DetachDisk | SetDiskLimits, live: GuestDefinition
 ) -> GuestDefinition:
-    present = live.disk(step.disk.target)
-    if isinstance(step, DetachDisk):
-        if present is None:
-            return live
-        left = tuple(disk for disk in live.disks if disk.target != step.disk.target)
-        return replace(live, disks=left)
-    return live if present == step.disk else replace(live, disks=with_disk(live.disks, step.disk))
+    target = step.target if isinstance(step, SetDiskLimits) else step.disk.target
+    present = live.disk(target)
+    match step:
+        case DetachDisk():
+            left = tuple(disk for disk in live.disks if disk.target != target)
+            return live if present is None else replace(live, disks=left)
+        case AttachDisk():
+            changed = step.disk
+        case ChangeMedium():
+            changed = replace(present or step.disk, source=step.disk.source)
+        case SetDiskLimits():
+            if present is None:
+                return live
+            limits = None if step.limits == NO_LIMITS else step.limits
+            changed = replace(present, options=replace(present.options, limits=limits))
+        case _:
+            assert_never(step)
+    return live if present == changed else replace(live, disks=with_disk(live.disks, changed))
 
 
 def _on_nic(step: AttachNic | ChangeNic | DetachNic, live: GuestDefinition) -> GuestDefinition:
@@ -271,7 +285,11 @@ def _on_nic(step: AttachNic | ChangeNic | DetachNic, live: GuestDefinition) -> G
         if present is None:
             return live
         return replace(live, nics=tuple(nic for nic in live.nics if nic.mac != step.nic.mac))
-    return live if present == step.nic else replace(live, nics=with_nic(live.nics, step.nic))
+    changed = step.nic
+    if isinstance(step, ChangeNic) and present is not None:
+        options = replace(present.options, link=step.nic.options.link)
+        changed = replace(present, source=step.nic.source, options=options)
+    return live if present == changed else replace(live, nics=with_nic(live.nics, changed))
 
 
 def with_disk(disks: tuple[Disk, ...], disk: Disk) -> tuple[Disk, ...]:

@@ -36,20 +36,27 @@ from reconciler.model.options import (
     HOST_MODEL,
     HOST_PASSTHROUGH,
     NO_OPTIONS,
+    DiskOptions,
     HugePages,
+    IoLimits,
+    NicOptions,
     Options,
+    fields_of,
+    value_of,
 )
+from reconciler.planner import words
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Mapping
 
     from reconciler.model.definition import GuestType
     from reconciler.model.desired import DesiredGuest
     from reconciler.model.mark import Mark
     from reconciler.model.observed import Capabilities
-    from reconciler.model.options import Pin
+    from reconciler.model.options import AnyOptions, Pin
 
     Value = TypeVar("Value")
+    OptionsT = TypeVar("OptionsT", Options, DiskOptions, NicOptions)
 
 _MODE = FieldName("cpus.mode")
 
@@ -99,7 +106,9 @@ def default_options(domain_type: DomainType) -> Options:
     return NO_OPTIONS
 
 
-def choose_options(owner: Ownership, said: Options, stored: Options, default: Options) -> Options:
+def choose_options(
+    owner: Ownership, said: OptionsT, stored: OptionsT, default: OptionsT
+) -> OptionsT:
     """The options that the stored definition shall have."""
     chosen = {
         attribute: owner.choose(
@@ -108,16 +117,16 @@ def choose_options(owner: Ownership, said: Options, stored: Options, default: Op
             default=getattr(default, attribute),
             stored=getattr(stored, attribute),
         )
-        for field, attribute in FIELDS.items()
+        for field, attribute in fields_of(default).items()
     }
     return replace(stored, **chosen)
 
 
-def options_back(default: Options, *seen: Options | None) -> frozenset[FieldName]:
+def options_back(default: AnyOptions, *seen: AnyOptions | None) -> frozenset[FieldName]:
     """The options that are at ``default`` in each of those that were seen."""
     return frozenset(
         field
-        for field, attribute in FIELDS.items()
+        for field, attribute in fields_of(default).items()
         if all(
             getattr(one, attribute) == getattr(default, attribute)
             for one in seen
@@ -142,14 +151,31 @@ def as_told(live: Options, stored: Options) -> Options:
     return replace(live, cpu=cpu, huge_pages=pages)
 
 
+def kept_options(wanted: OptionsT, actual: OptionsT, owned: Collection[FieldName]) -> OptionsT:
+    """The options that are wanted, with each that is not ours as it actually is."""
+    others = {
+        attribute: getattr(actual, attribute)
+        for field, attribute in fields_of(wanted).items()
+        if field not in owned
+    }
+    return replace(wanted, **others)
+
+
 def differing_options(
-    wanted: Options, actual: Options, owned: Collection[FieldName]
+    wanted: AnyOptions, actual: AnyOptions, owned: Collection[FieldName]
 ) -> Iterator[tuple[FieldName, str, str]]:
     """Every owned option in which ``actual`` is not as ``wanted``: before and after, in words."""
-    for field, attribute in FIELDS.items():
-        before, after = getattr(actual, attribute), getattr(wanted, attribute)
+    for field in fields_of(wanted):
+        before, after = value_of(actual, field), value_of(wanted, field)
         if field in owned and before != after:
-            yield field, _words(before), _words(after)
+            absent = _ABSENT.get(field, "none")
+            yield field, _words(before, absent), _words(after, absent)
+
+
+_ABSENT: Mapping[FieldName, str] = {
+    FieldName(field): "default" for field in ("cache", "discard", "link", "queues")
+}
+"""What an option is called that is not said: the hypervisor then does something of its own."""
 
 
 def impossible_options(
@@ -176,6 +202,22 @@ def impossible_options(
         yield _MODE, "the host emulates its guests' processors; write host-model, or name a model"
 
 
+def impossible_of_device(
+    wanted: DiskOptions | NicOptions,
+    type_: GuestType,
+    capabilities: Capabilities,
+    *,
+    there: DiskOptions | NicOptions,
+) -> Iterator[tuple[FieldName, str]]:
+    """The options that no disk or card can be given on a host; what is ``there`` may stay."""
+    group = "disks" if isinstance(wanted, DiskOptions) else "networks"
+    for field in fields_of(wanted):
+        value = value_of(wanted, field)
+        denial = capabilities.without.get((type_, FieldName(f"{group}.{field}")))
+        if denial is not None and value not in (None, value_of(there, field)):
+            yield field, denial.why
+
+
 def pins_beyond(pins: tuple[Pin, ...], cpus: int) -> Iterator[Pin]:
     """The pins to processors that a host with ``cpus`` of them does not have."""
     for pin in pins:
@@ -184,13 +226,15 @@ def pins_beyond(pins: tuple[Pin, ...], cpus: int) -> Iterator[Pin]:
             yield pin
 
 
-def _words(value: object) -> str:
+def _words(value: object, absent: str) -> str:
     """A value as a plan shows it."""
     match value:
         case None | False | ():
-            return "none"
+            return absent
         case True:
             return "yes"
+        case IoLimits():
+            return words.limits(value)
         case tuple():
             return ", ".join(map(str, value))
         case _:

@@ -10,6 +10,7 @@ from reconciler.model.definition import DomainType
 from reconciler.model.desired import RestartWhen
 from reconciler.model.mark import Mark, OperationKind, Phase
 from reconciler.model.observed import RunState, StateReason
+from reconciler.model.options import NO_LIMITS
 from reconciler.model.plan import (
     Change,
     Label,
@@ -22,6 +23,7 @@ from reconciler.model.steps import (
     ChangeNic,
     DetachDisk,
     DetachNic,
+    SetDiskLimits,
     SetMark,
     SetMemory,
     SetVcpus,
@@ -171,7 +173,9 @@ def _keep_running(case: Case, fields: tuple[Change, ...]) -> Next:
     return refused
 
 
-def _live_step(case: Case, difference: Difference, live: GuestDefinition) -> Step | Block:
+def _live_step(  # noqa: C901 - one row a sort of difference
+    case: Case, difference: Difference, live: GuestDefinition
+) -> Step | Block:
     on = On(host=case.host.name, guest=case.desired.name, uuid=case.guest.uuid)
     match difference:
         case Difference(kind=Kind.CPU_COUNT):
@@ -193,11 +197,14 @@ def _live_step(case: Case, difference: Difference, live: GuestDefinition) -> Ste
             return DetachDisk(**on, disk=disk)
         case Difference(kind=Kind.DISK_MEDIUM, disk=disk) if disk is not None:
             return ChangeMedium(**on, disk=disk)
+        case Difference(kind=Kind.DISK_LIMITS, disk=disk) if disk is not None:
+            limits = disk.options.limits or NO_LIMITS
+            return SetDiskLimits(**on, target=disk.target, limits=limits)
         case Difference(kind=Kind.NIC_NEW, nic=nic) if nic is not None:
             return AttachNic(**on, nic=nic)
         case Difference(kind=Kind.NIC_GONE, nic=nic) if nic is not None:
             return DetachNic(**on, nic=nic)
-        case Difference(kind=Kind.NIC_NETWORK, nic=nic) if nic is not None:
+        case Difference(kind=Kind.NIC_NETWORK | Kind.NIC_LINK, nic=nic) if nic is not None:
             return ChangeNic(**on, nic=nic)
         case _:
             message = f"{difference.kind} was labelled live and has no live step"

@@ -10,20 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, assert_never
 
-from reconciler.model.definition import (
-    BridgeSource,
-    DiskDevice,
-    DomainType,
-    GuestDefinition,
-    GuestType,
-    NetworkSource,
-    Nic,
-)
-from reconciler.model.desired import CdromDisk
-from reconciler.model.mark import Mark, MarkedDisk, MarkedNic, Phase
+from reconciler.model.definition import DiskDevice, DomainType, GuestDefinition, GuestType
+from reconciler.model.mark import Mark, MarkedDisk, Phase
 from reconciler.model.names import FieldName
 from reconciler.model.plan import Change, Reason
 from reconciler.model.policy import RENDERER
+from reconciler.planner.cards import cards, with_others
 from reconciler.planner.differences import Owned
 from reconciler.planner.disks import (
     Existing,
@@ -39,6 +31,7 @@ from reconciler.planner.disks import (
     owned_disks,
     refusal_of,
     same_disk,
+    wish_for,
 )
 from reconciler.planner.options import (
     as_told,
@@ -54,14 +47,16 @@ from reconciler.planner.seeds import resolve_seed, seed_target, with_seed
 from reconciler.planner.snapshots import keep_pinned, recorded
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
-    from reconciler.model.definition import NicSource
-    from reconciler.model.desired import DesiredGuest, DesiredNic, DesiredWorld
+    from reconciler.model.desired import DesiredGuest, DesiredWorld
     from reconciler.model.memory import Memory
-    from reconciler.model.names import Target
+    from reconciler.model.names import DiskName, Target
     from reconciler.model.observed import ObservedHost
     from reconciler.model.options import Options
+    from reconciler.planner.cards import Card
+    from reconciler.planner.disks import Wish
     from reconciler.planner.options import Ownership
     from reconciler.planner.seeds import Seeding
 
@@ -107,9 +102,8 @@ def wanted(
     creating = existing is None or existing.mark.phase is Phase.CREATING
     type_ = _type(guest, host, existing, refusals)
     _keep_uuid(guest, existing, refusals)
-    stored_disks = existing.stored.disks if existing else ()
     entries: list[MarkedDisk] = []
-    drives: dict[Target, CdromDisk] = {}
+    wishes: dict[DiskName, Wish] = {}
     taken = _taken(guest, existing)
     for disk in guest.disks:
         old = existing.mark.disk(disk.name) if existing else None
@@ -118,7 +112,7 @@ def wanted(
             entry = adopted_entry(disk, there.target, host, desired)
         elif old is None or existing is None:
             entry = new_entry(disk, host, desired, type_, taken)
-            refusal = obstacle(disk, entry, guest, host, existing)
+            refusal = obstacle(disk, entry, guest, host, existing, type_)
             if refusal is not None:
                 refusals.append(refusal)
                 blocked = blocked or creating
@@ -126,9 +120,10 @@ def wanted(
         else:
             entry = old_entry(disk, old, guest, host, desired, existing.stored, refusals)
         taken.add(entry.target)
+        wish, entry = wish_for(disk, entry, guest, type_, host, existing, refusals)
+        blocked = blocked or (creating and bool(wish.owner.refused))
         entries.append(entry)
-        if isinstance(disk, CdromDisk):
-            drives[entry.target] = disk
+        wishes[disk.name] = wish
     entries.extend(keep_pinned(guest, left_over(guest, existing, now), existing, refusals))
     entries.sort(key=lambda entry: entry.name)
     filled = [is_filled(entry, host, memory) for entry in entries]
@@ -152,10 +147,10 @@ def wanted(
         for entry, full, here in zip(entries, filled, present, strict=True)
         if here and not full
     )
-    nics = [_nic(nic, host, desired) for nic in guest.nics]
+    found, odd = cards(guest, type_, host, desired, existing)
     default = default_options(existing.stored.domain_type if existing else host.domain_type)
     owner = _owner(guest, host, type_, existing, refusals)
-    blocked = blocked or (creating and bool(owner.refused or seeding.refused))
+    blocked = blocked or (creating and bool(owner.refused or odd or seeding.refused))
     fields = owner.names(back=_back(existing, default))
     mark = replace(
         _mark(
@@ -163,6 +158,7 @@ def wanted(
             desired,
             existing,
             entries,
+            found,
             fields,
             generation,
             unfilled=bool(unfilled) or seeding.pending,
@@ -176,12 +172,16 @@ def wanted(
         mark = replace(mark, snapshots=recorded(guest, existing, desired.repository, now))
     before = existing.mark if existing else mark  # what was let go is still ours to take away
     owned = Owned(
-        disks=owned_disks((*before.disks, *entries), existing),
+        disks=owned_disks((*before.disks, *entries), existing, host),
         nics={entry.mac: entry.name for entry in (*before.nics, *mark.nics)},
         fields=owner.owned,
         seed=seed_target(seeding.seed, existing),
+        of_disks=_of_disks(entries, wishes),
+        of_nics={card.nic.mac: card.owner.owned for card in found},
     )
-    disks = devices(entries, drives, stored_disks, host, desired, owned, guest)
+    disks = devices(
+        entries, wishes, existing.stored.disks if existing else (), host, desired, owned
+    )
     definition = GuestDefinition(
         name=existing.stored.name if existing else guest.name,
         uuid=existing.stored.uuid if existing else guest.uuid,
@@ -192,7 +192,7 @@ def wanted(
         memory=guest.memory,
         boot=guest.boot,
         disks=with_seed(disks, seeding.seed, host),
-        nics=_all_nics(nics, existing, owned),
+        nics=with_others(found, existing.stored.nics if existing else (), owned.nics),
         # libxl gives a console to every PV and PVH guest, asked for or not.
         console=guest.console or type_ in (GuestType.PV, GuestType.PVH),
         agent=guest.agent,
@@ -210,7 +210,7 @@ def wanted(
         owned=owned,
         unfilled=unfilled,
         seeding=seeding,
-        refusals=tuple(refusals),
+        refusals=(*refusals, *odd),
         blocked=blocked,
     )
 
@@ -278,6 +278,15 @@ def _owner(
     return ownership(guest, existing.mark if existing else None, refused)
 
 
+def _of_disks(
+    entries: list[MarkedDisk], wishes: Mapping[DiskName, Wish]
+) -> Mapping[Target, frozenset[FieldName]]:
+    """The optional fields that are ours of each disk of the manifest."""
+    return {
+        entry.target: wishes[entry.name].owner.owned for entry in entries if entry.name in wishes
+    }
+
+
 def _keep_uuid(guest: DesiredGuest, existing: Existing | None, refusals: list[Change]) -> None:
     """Refuse another UUID than the guest has; libvirt could not change it either."""
     if existing is None or not guest.uuid_said or guest.uuid == existing.stored.uuid:
@@ -302,37 +311,18 @@ def _back(existing: Existing | None, default: Options) -> frozenset[FieldName]:
     return options_back(default, existing.stored.options, seen)
 
 
-def _nic(nic: DesiredNic, host: ObservedHost, desired: DesiredWorld) -> Nic:
-    network = desired.networks[nic.network]
-    name = network.hosts.get(host.name)
-    source: NicSource
-    if network.bridge is not None:
-        source = BridgeSource(bridge=name or network.bridge)
-    else:
-        source = NetworkSource(network=name or network.libvirt_network or "")
-    model = nic.model
-    if model == "pv":
-        model = "netfront" if host.domain_type is DomainType.XEN else "virtio"
-    return Nic(mac=nic.mac, source=source, model=model)
-
-
-def _all_nics(nics: list[Nic], existing: Existing | None, owned: Owned) -> tuple[Nic, ...]:
-    others = existing.stored.nics if existing else ()
-    foreign = [nic for nic in others if nic.mac not in owned.nics]
-    return tuple(sorted([*foreign, *nics], key=lambda nic: nic.mac))
-
-
-def _mark(
+def _mark(  # noqa: PLR0913 - all that a mark tells of
     guest: DesiredGuest,
     desired: DesiredWorld,
     existing: Existing | None,
     disks: list[MarkedDisk],
+    found: tuple[Card, ...],
     fields: tuple[FieldName, ...],
     generation: int,
     *,
     unfilled: bool,
 ) -> Mark:
-    nics = {nic.mac: MarkedNic(name=nic.name, mac=nic.mac) for nic in guest.nics}
+    nics = {card.nic.mac: card.entry for card in found}
     phase = Phase.CREATING if existing is None else _phase(existing.mark, unfilled=unfilled)
     if existing is None:
         old = Mark(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from reconciler.model.options import IoLimits
     from reconciler.model.overlay import OverlayElement
 
 KIB = 1024
@@ -22,6 +23,17 @@ def size(size_bytes: int) -> str:
 def memory(size_kib: int) -> str:
     """The same for a number of KiB."""
     return size(size_kib * KIB)
+
+
+def limits(limits: IoLimits) -> str:
+    """``read 100 MiB/s, 500 operations/s``: each limit that there is."""
+    told = []
+    for who in ("total", "read", "write"):
+        prefix = "" if who == "total" else f"{who} "
+        amount, number = getattr(limits, f"{who}_bytes"), getattr(limits, f"{who}_iops")
+        told += [f"{prefix}{size(amount)}/s"] if amount else []
+        told += [f"{prefix}{number} operations/s"] if number else []
+    return ", ".join(told) or "none"
 
 
 def span(seconds: float) -> str:

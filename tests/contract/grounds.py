@@ -398,6 +398,11 @@ class LibvirtGround(Ground):
             f"<domainsnapshot><name>{name}</name><description>mine</description></domainsnapshot>"
         )
 
+    def destroy(self) -> None:
+        """End the guest, if there is one, so that it lets go of everything."""
+        with contextlib.suppress(libvirt.libvirtError):
+            self.domain().destroy()
+
     def clear(self) -> None:
         """Destroy and undefine the guests, and delete the volumes, that the test made."""
         for domain in self.hand.listAllDomains():

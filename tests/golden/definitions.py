@@ -19,6 +19,7 @@ from reconciler.model.definition import (
     DiskDevice,
     DiskFormat,
     DomainType,
+    Endpoint,
     FileSource,
     Firmware,
     FirmwareBoot,
@@ -28,8 +29,11 @@ from reconciler.model.definition import (
     Loader,
     LoaderBoot,
     Memory,
+    NbdSource,
     NetworkSource,
     Nic,
+    RbdSource,
+    RbdUser,
     Vcpus,
     VolumeSource,
 )
@@ -66,8 +70,14 @@ from reconciler.model.options import (
     HOST_MODEL,
     HOST_PASSTHROUGH,
     NO_OPTIONS,
+    Cache,
+    Discard,
+    DiskOptions,
     Graphics,
     HugePages,
+    IoLimits,
+    Link,
+    NicOptions,
     Options,
     Pin,
     Topology,
@@ -372,6 +382,94 @@ DEFINITIONS: Mapping[str, GuestDefinition] = {
             nics=(_bridge(1, "br120", "virtio"), _network(2, "default", "e1000")),
             options=_watched(WatchdogAction.DUMP),
             mark=_TRASHED,
+        ),
+        "kvm-disk-options": replace(
+            _KVM,
+            disks=(
+                replace(
+                    _disk("sda", Bus.SCSI, "default", "web-root.qcow2", DiskFormat.QCOW2),
+                    options=DiskOptions(
+                        cache=Cache.NONE, discard=Discard.UNMAP, serial="WEB-ROOT-01"
+                    ),
+                ),
+                replace(_KVM.disks[0], options=DiskOptions(limits=IoLimits(total_bytes=1 << 20))),
+                Disk(
+                    target=Target("vdb"),
+                    bus=Bus.VIRTIO,
+                    source=NbdSource(server=Endpoint(host="nas", port=10809), export=""),
+                    options=DiskOptions(
+                        cache=Cache.WRITEBACK,
+                        discard=Discard.IGNORE,
+                        limits=IoLimits(
+                            read_bytes=2 << 20, write_bytes=1 << 20, read_iops=200, write_iops=100
+                        ),
+                    ),
+                ),
+                Disk(
+                    target=Target("vdc"),
+                    bus=Bus.VIRTIO,
+                    source=NbdSource(
+                        server=Endpoint(host="2001:db8::1", port=10810),
+                        export="exports/data",
+                        format=DiskFormat.QCOW2,
+                    ),
+                    read_only=True,
+                    options=DiskOptions(cache=Cache.DIRECTSYNC, limits=IoLimits(total_iops=500)),
+                ),
+                Disk(
+                    target=Target("vdd"),
+                    bus=Bus.VIRTIO,
+                    source=RbdSource(
+                        pool="vms",
+                        image="lists",
+                        monitors=(
+                            Endpoint(host="ceph-a.example.org"),
+                            Endpoint(host="ceph-b.example.org", port=6789),
+                        ),
+                        user=RbdUser(
+                            name="libvirt", secret=UUID("5d1c90ab-0000-4000-8000-000000000001")
+                        ),
+                    ),
+                    options=DiskOptions(cache=Cache.UNSAFE),
+                ),
+                Disk(
+                    target=Target("vde"),
+                    bus=Bus.VIRTIO,
+                    source=RbdSource(pool="fast", image="scratch"),
+                    options=DiskOptions(cache=Cache.WRITETHROUGH),
+                ),
+                Disk(
+                    target=Target("vdf"),
+                    bus=Bus.VIRTIO,
+                    source=RbdSource(
+                        pool="fast",
+                        image="other",
+                        user=RbdUser(
+                            name="vms", secret=UUID("5d1c90ab-0000-4000-8000-000000000002")
+                        ),
+                    ),
+                ),
+            ),
+            nics=(
+                replace(_bridge(1, "br120", "virtio"), options=NicOptions(queues=4)),
+                replace(_bridge(2, "br120", "virtio"), options=NicOptions(link=Link.DOWN)),
+                replace(_bridge(3, "br120", "e1000"), options=NicOptions(link=Link.UP)),
+            ),
+            mark=replace(
+                MARK,
+                disks=(
+                    replace(
+                        _MARKED_DISK,
+                        pool=None,
+                        volume=None,
+                        ours=False,
+                        image=None,
+                        source="nbd://nas:10809/",
+                        fields=(FieldName("cache"), FieldName("limits")),
+                    ),
+                ),
+                nics=(replace(MARK.nics[0], fields=(FieldName("queues"),)),),
+            ),
         ),
         "kvm-options": replace(
             _KVM,

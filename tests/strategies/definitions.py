@@ -5,7 +5,7 @@ Volumes have the paths of ``PATHS``; no other source lies at one of these, so th
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cache
 from uuid import UUID
 
@@ -23,6 +23,7 @@ from reconciler.model.definition import (
     DiskDevice,
     DiskFormat,
     DomainType,
+    Endpoint,
     FileSource,
     Firmware,
     FirmwareBoot,
@@ -32,8 +33,11 @@ from reconciler.model.definition import (
     Loader,
     LoaderBoot,
     Memory,
+    NbdSource,
     NetworkSource,
     Nic,
+    RbdSource,
+    RbdUser,
     Vcpus,
     VolumeSource,
 )
@@ -42,9 +46,17 @@ from reconciler.model.names import GuestName, LibvirtPool, MacAddress, Target, V
 from reconciler.model.options import (
     HOST_MODEL,
     HOST_PASSTHROUGH,
+    NO_DISK_OPTIONS,
+    NO_LIMITS,
     NO_OPTIONS,
+    Cache,
+    Discard,
+    DiskOptions,
     Graphics,
     HugePages,
+    IoLimits,
+    Link,
+    NicOptions,
     Options,
     Pin,
     Topology,
@@ -73,6 +85,7 @@ PATHS: Mapping[tuple[LibvirtPool, VolumeName], str] = {
 }
 """A pool of files and a pool of block devices, on every host."""
 
+_LIMITS = tuple(field.name for field in fields(IoLimits))
 _VOLUMES = {path: VolumeSource(pool=pool, volume=name) for (pool, name), path in PATHS.items()}
 
 
@@ -128,9 +141,47 @@ def disks() -> st.SearchStrategy[Disk]:
         Disk,
         target=st.sampled_from(TARGETS).map(Target),
         bus=st.sampled_from(Bus),
-        source=st.none() | volumes | files | blocks,
+        source=st.none() | volumes | files | blocks | _images(),
         device=st.sampled_from(DiskDevice),
         read_only=st.booleans(),
+        options=st.just(NO_DISK_OPTIONS) | _disk_options(),
+    )
+
+
+def _images() -> st.SearchStrategy[NbdSource | RbdSource]:
+    """Images on the network, with and without what may be left out."""
+    ports = st.sampled_from((None, 6789))
+    endpoints = st.builds(Endpoint, host=st.sampled_from(("a.example", "::1")), port=ports)
+    nbd = st.builds(
+        NbdSource,
+        server=st.builds(Endpoint, host=st.just("nas"), port=st.sampled_from((10809, 10810))),
+        export=st.sampled_from(("", "lists/data")),
+        format=st.sampled_from(DiskFormat),
+    )
+    users = st.builds(
+        RbdUser, name=st.sampled_from(("libvirt", "vms")), secret=st.sampled_from(UUIDS)
+    )
+    rbd = st.builds(
+        RbdSource,
+        pool=st.sampled_from(("vms", "fast")),
+        image=st.sampled_from(("root", "data")),
+        monitors=st.lists(endpoints, max_size=2, unique=True).map(
+            lambda drawn: tuple(sorted(drawn, key=str))
+        ),
+        user=st.none() | users,
+    )
+    return nbd | rbd
+
+
+def _disk_options() -> st.SearchStrategy[DiskOptions]:
+    amounts = st.sampled_from((0, 1, 1 << 20))
+    limits = st.builds(IoLimits, **dict.fromkeys(_LIMITS, amounts)).filter(NO_LIMITS.__ne__)
+    return st.builds(
+        DiskOptions,
+        cache=st.none() | st.sampled_from(Cache),
+        discard=st.none() | st.sampled_from(Discard),
+        limits=st.none() | limits,
+        serial=st.sampled_from((None, "LISTS-01", "a.b+c")),
     )
 
 
@@ -144,6 +195,11 @@ def nics() -> st.SearchStrategy[Nic]:
         mac=st.sampled_from(MACS).map(MacAddress),
         source=bridges | networks,
         model=st.sampled_from((None, "virtio", "netfront", "e1000")),
+        options=st.builds(
+            NicOptions,
+            link=st.none() | st.sampled_from(Link),
+            queues=st.sampled_from((None, 1, 4)),
+        ),
     )
 
 

@@ -73,6 +73,11 @@ def _in_its_place(disk: MarkedDisk, place: tuple[LibvirtPool, VolumeName] | None
     return replace(disk, pool=place[0], volume=place[1]) if place else disk
 
 
+def _fields(names: tuple[str, ...]) -> st.SearchStrategy[tuple[FieldName, ...]]:
+    some = st.lists(st.sampled_from(names).map(FieldName), max_size=2, unique=True)
+    return some.map(lambda drawn: tuple(sorted(drawn)))
+
+
 _bare_disks = st.builds(
     MarkedDisk,
     name=st.sampled_from(("root", "data")).map(DiskName),
@@ -82,7 +87,9 @@ _bare_disks = st.builds(
     ours=st.booleans(),
     filled=st.booleans(),
     image=st.none() | words,
+    source=st.sampled_from((None, "/dev/sdb", "nbd://nas:10809/a&b")),
     detached=st.none() | instants,
+    fields=_fields(("bus", "cache", "readOnly")),
 )
 _marked_disks = st.builds(_in_its_place, _bare_disks, _places)
 
@@ -149,12 +156,11 @@ def marks() -> st.SearchStrategy[Mark]:
                 MarkedNic,
                 name=st.sampled_from(("eth0", "eth1")).map(NicName),
                 mac=st.sampled_from(MACS).map(MacAddress),
+                fields=_fields(("link", "queues")),
             ),
             max_size=2,
         ).map(tuple),
-        fields=st.lists(
-            st.sampled_from(("cpus.pin", "rng")).map(FieldName), max_size=2, unique=True
-        ).map(lambda names: tuple(sorted(names))),
+        fields=_fields(("cpus.pin", "rng")),
         snapshots=st.lists(
             st.builds(
                 MarkedSnapshot,

@@ -17,7 +17,7 @@ from uuid import uuid5
 from hypothesis import strategies as st
 
 from reconciler.errors import DomopsError
-from reconciler.model.definition import Memory, Vcpus
+from reconciler.model.definition import Bus, Memory, Vcpus
 from reconciler.model.desired import (
     Autostart,
     Budget,
@@ -40,7 +40,7 @@ from reconciler.model.observed import (
     StateReason,
 )
 from reconciler.model.operation import Operation
-from reconciler.model.options import Options, Pin
+from reconciler.model.options import Cache, DiskOptions, IoLimits, Options, Pin
 from reconciler.planner.effects import digest_of, remembered, with_disk, with_nic
 from tests.strategies.marks import ELEMENTS
 from tests.strategies.worlds import (
@@ -59,6 +59,7 @@ from tests.strategies.worlds import (
     desired,
     drive,
     foreigner,
+    given_disk,
     guest,
     host,
     nic,
@@ -121,13 +122,26 @@ _ADOPTIONS = (
     (adopting(cpus=Vcpus(count=2, maximum=2), restart=RestartWhen.NOW),),
     (adopting(disks=(volume_disk(),)),),
 )
+_HELD = replace(
+    volume_disk("data", 1),
+    mentioned=(FieldName("bus"), FieldName("cache"), FieldName("limits")),
+    bus=Bus.SCSI,
+    options=DiskOptions(cache=Cache.NONE, limits=IoLimits(total_iops=100)),
+)
+_GIVEN = given_disk("spare", "/dev/disk/by-id/spare")
 _DISKS = tuple(
     (volume_disk(size_gib=size, image=image, qcow2=qcow2), *more, *drives)
     for qcow2, size, image, more, drives in product(
         (False, True),
         (2, 3),
         (False, True),
-        ((), (volume_disk("data", 1, qcow2=True),), (volume_disk("data", 2, qcow2=True),)),
+        (
+            (),
+            (volume_disk("data", 1, qcow2=True),),
+            (volume_disk("data", 2, qcow2=True),),
+            (_HELD,),
+            (_GIVEN,),
+        ),
         ((), (drive(),), (drive("one.iso"),), (drive("two.iso"),)),
     )
 )

@@ -17,6 +17,7 @@ from reconciler.errors import DomopsError
 from reconciler.hypervisor.inmemory import InMemoryHost
 from reconciler.model.definition import (
     Arch,
+    BlockSource,
     BridgeSource,
     Bus,
     Disk,
@@ -44,6 +45,7 @@ from reconciler.model.desired import (
     DesiredPool,
     DesiredStorage,
     DesiredWorld,
+    GivenDisk,
     GuestState,
     HostRole,
     HostState,
@@ -118,6 +120,7 @@ ABLE = Capabilities(
     media_change=True,
     grow_running_disk=True,
     grow_stopped_volume=True,
+    disk_limits=True,
     volume_sources=True,
     volume_upload=True,
     agent=True,
@@ -133,6 +136,7 @@ UNABLE = Capabilities(
     media_change=False,
     grow_running_disk=False,
     grow_stopped_volume=False,
+    disk_limits=False,
     volume_sources=False,
     volume_upload=False,
     agent=False,
@@ -170,6 +174,11 @@ def told(text: str = "one", *, keep: bool = False, rerun: str | None = None) -> 
         keep=keep,
         rerun=rerun,
     )
+
+
+def given_disk(name: str, path: str) -> GivenDisk:
+    """A block device that the hosts have anyway."""
+    return GivenDisk(name=DiskName(name), target=None, source=BlockSource(path=path))
 
 
 def drive(volume: str | None = None) -> CdromDisk:

@@ -7,14 +7,24 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from reconciler.manifests.fields import (
+    CephName,
     Closed,
-    CommandLine,
+    DevicePath,
+    ExportName,
+    HostPath,
+    Iops,
     Mac,
     ModelName,
+    Monitor,
     Name,
     NotBuilt,
+    Port,
+    Queues,
+    Serial,
+    Server,
     Size,
     TargetName,
+    UuidText,
     Volume,
     refuse,
 )
@@ -47,8 +57,58 @@ class CdromSpec(Closed):
     )
 
 
+class NbdSpec(Closed):
+    """An image that a server offers over NBD."""
+
+    host: Server = Field(description="The server.", examples=["nas.example.org"])
+    port: Port = Field(10809, description="Where it listens.")
+    export: ExportName = Field(
+        "", description="What the server calls the image.", examples=["lists-data"]
+    )
+
+
+class RbdSpec(Closed):
+    """An image of a Ceph pool."""
+
+    pool: CephName = Field(description="The Ceph pool.", examples=["vms"])
+    image: CephName = Field(description="The image's name in it.", examples=["lists-data"])
+    monitors: tuple[Monitor, ...] = Field(
+        (),
+        description="The cluster's monitors; those of the host's own ceph.conf when absent.",
+        examples=[["ceph-a.example.org", "ceph-b.example.org:6789"]],
+    )
+    user: CephName | None = Field(
+        None, description="The Ceph user, where the cluster asks for one.", examples=["libvirt"]
+    )
+    secret: UuidText | None = Field(
+        None,
+        description=(
+            "The UUID of the secret that libvirt keeps on the hosts with the user's key; the key"
+            " itself is in no manifest."
+        ),
+        examples=["5d1c90ab-0000-4000-8000-000000000001"],
+    )
+
+
+class LimitsSpec(Closed):
+    """The most that a disk does in a second: in all, or apart for reading and writing."""
+
+    bytes_: Size | None = Field(
+        None, alias="bytes", description="Bytes read and written.", examples=["100MiB"]
+    )
+    read_bytes: Size | None = Field(None, alias="readBytes", description="Bytes read.")
+    write_bytes: Size | None = Field(None, alias="writeBytes", description="Bytes written.")
+    iops: Iops | None = Field(None, description="Operations.", examples=[1000])
+    read_iops: Iops | None = Field(None, alias="readIops", description="Reading operations.")
+    write_iops: Iops | None = Field(None, alias="writeIops", description="Writing operations.")
+
+
 class DiskSpec(Closed):
-    """One disk: a volume (`size` and `storage`), or a drive (`cdrom`)."""
+    """One disk: a volume (`size` and `storage`), a drive (`cdrom`), or what is there already.
+
+    What is there already (`device`, `file`, `nbd`, `rbd`) is never made, grown, wiped or deleted by
+    domops, and two guests may share it only if neither can write to it.
+    """
 
     name: Name = Field(
         description="What the disk is called; unique within the guest, and what it is known by.",
@@ -82,7 +142,7 @@ class DiskSpec(Closed):
         examples=["debian-12.raw"],
     )
     format: Literal["raw", "qcow2"] = Field(
-        "raw", description="How the volume's bytes are laid out. Fixed at creation."
+        "raw", description="How the bytes of a volume, file or export are laid out. Fixed."
     )
     volume: Volume | None = Field(
         None,
@@ -94,11 +154,62 @@ class DiskSpec(Closed):
         description="Makes it a drive, and says what lies in it; `{}` for an empty drive.",
         examples=[{"storage": "isos", "volume": "debian-12-netinst.iso"}],
     )
-    device: Annotated[CommandLine | None, NotBuilt("put the disk on a Storage")] = Field(
-        None, description="A block device of the host, such as a physical partition."
+    device: DevicePath | None = Field(
+        None,
+        description=(
+            "In place of `storage`: a block device of the host, such as a physical partition. The"
+            " controller's setting `device_prefixes` must allow it."
+        ),
+        examples=["/dev/disk/by-id/scsi-36001405-part3"],
     )
-    file: Annotated[CommandLine | None, NotBuilt("put the disk on a Storage")] = Field(
-        None, description="A file of the host."
+    file: HostPath | None = Field(
+        None,
+        description=(
+            "In place of `storage`: a file of the host that lies in no storage pool. The"
+            " controller's setting `file_prefixes` must allow it."
+        ),
+        examples=["/srv/exports/lists.raw"],
+    )
+    nbd: NbdSpec | None = Field(
+        None,
+        description="In place of `storage`: an image that a server offers over NBD (KVM).",
+        examples=[{"host": "nas.example.org", "export": "lists-data"}],
+    )
+    rbd: RbdSpec | None = Field(
+        None,
+        description="In place of `storage`: an image of a Ceph pool (KVM).",
+        examples=[{"pool": "vms", "image": "lists-data", "monitors": ["ceph-a.example.org"]}],
+    )
+    bus: Literal["virtio", "scsi", "sata", "ide", "usb", "xen"] | None = Field(
+        None,
+        description=(
+            "How it is connected; that of `target`'s first letters when absent, else virtio on KVM"
+            " and xen on Xen, where the target alone decides. `sata`, `ide` and `usb` are emulated,"
+            " and so is `scsi` on Xen: they are slow, and warned of."
+        ),
+    )
+    read_only: bool = Field(
+        default=False,
+        alias="readOnly",
+        description="Whether the guest may only read it.",
+    )
+    cache: Literal["none", "writethrough", "writeback", "directsync", "unsafe"] | None = Field(
+        None,
+        description="How the host keeps its bytes on their way (KVM); the host's choice if absent.",
+    )
+    discard: Literal["unmap", "ignore"] | None = Field(
+        None,
+        description="Whether blocks that the guest discards are given back (KVM).",
+    )
+    serial: Serial | None = Field(
+        None,
+        description="The serial number that the guest reads (KVM); virtio shows 20 characters.",
+        examples=["LISTS-DATA-01"],
+    )
+    limits: LimitsSpec | None = Field(
+        None,
+        description="The most that it does in a second (KVM); changed while the guest runs.",
+        examples=[{"bytes": "100MiB", "writeIops": 500}],
     )
     adopt: bool = Field(
         default=False,
@@ -129,6 +240,17 @@ class NicSpec(Closed):
     )
     model: ModelName = Field(
         "pv",
-        description="`pv`: netfront on Xen, virtio on KVM; or a model that libvirt knows.",
+        description=(
+            "`pv`: netfront on Xen, virtio on KVM; or a model that the host emulates, which is slow"
+            " and warned of."
+        ),
         examples=["e1000"],
+    )
+    queues: Queues | None = Field(
+        None,
+        description="How many queues a pv card has (KVM), at most one a virtual CPU; 1 if absent.",
+        examples=[4],
+    )
+    link: Literal["up", "down"] | None = Field(
+        None, description="Whether the cable is in (KVM); changed while the guest runs."
     )

@@ -142,6 +142,7 @@ def host(name: str) -> ObservedHost:
             media_change=True,
             grow_running_disk=True,
             grow_stopped_volume=True,
+            disk_limits=True,
             volume_sources=True,
             volume_upload=True,
             agent=True,

@@ -11,6 +11,7 @@ from reconciler.model.definition import (
     Bus,
     DiskDevice,
     DiskFormat,
+    Endpoint,
     Firmware,
     FirmwareBoot,
     GuestDefinition,
@@ -20,6 +21,7 @@ from reconciler.model.definition import (
     NetworkSource,
     OtherNicSource,
     OtherSource,
+    RbdSource,
     Vcpus,
     VolumeSource,
 )
@@ -48,6 +50,11 @@ def domain(
     ).definition
 
 
+RBD_BY_HAND = RbdSource(
+    pool="pool", image="image", monitors=(Endpoint(host="192.0.2.1", port=6789),)
+)
+
+
 def test_a_guest_made_by_hand_on_qemu_is_read_in_full() -> None:
     """Per-device boot order, sources and cards that no field models, drives, empty and full."""
     guest = recorded("qemu/by-hand.stored")
@@ -58,8 +65,7 @@ def test_a_guest_made_by_hand_on_qemu_is_read_in_full() -> None:
     assert [disk.target for disk in guest.disks] == ["hda", "hdc", "vda", "vdb"]
     vmdk, empty, rbd, volume = guest.disks
     assert isinstance(vmdk.source, OtherSource)
-    assert isinstance(rbd.source, OtherSource)
-    assert vmdk.source != rbd.source
+    assert rbd.source == RBD_BY_HAND
     assert (empty.device, empty.source, empty.read_only) == (DiskDevice.CDROM, None, True)
     assert volume.source == VolumeSource(
         pool=LibvirtPool("default"), volume=VolumeName("data.qcow2"), format=DiskFormat.QCOW2

@@ -10,8 +10,12 @@ import pytest
 from reconciler.manifests.intent import intent_of
 from reconciler.model.definition import (
     Arch,
+    BlockSource,
     BootDevice,
+    Bus,
     DiskFormat,
+    Endpoint,
+    FileSource,
     Firmware,
     FirmwareBoot,
     GuestType,
@@ -19,14 +23,19 @@ from reconciler.model.definition import (
     Loader,
     LoaderBoot,
     Memory,
+    NbdSource,
+    RbdSource,
+    RbdUser,
     Vcpus,
 )
 from reconciler.model.desired import (
     Autostart,
     CdromDisk,
+    DesiredDisk,
     DesiredGuest,
     DesiredNic,
     DesiredSnapshot,
+    GivenDisk,
     GuestState,
     ImageRef,
     OpenPort,
@@ -51,7 +60,17 @@ from reconciler.model.names import (
     Target,
     VolumeName,
 )
-from reconciler.model.options import Options
+from reconciler.model.options import (
+    BUS,
+    READ_ONLY,
+    Cache,
+    Discard,
+    DiskOptions,
+    IoLimits,
+    Link,
+    NicOptions,
+    Options,
+)
 from reconciler.model.overlay import OverlayElement, XmlElement
 from reconciler.model.seed import DesiredCloudInit, SeedData
 
@@ -103,7 +122,7 @@ TOLD = DesiredCloudInit(
     storage=StorageName("guests"),
     volume=VolumeName("lists-cidata.iso"),
 )
-OTHER_ROOTS = (
+OTHER_ROOTS: tuple[DesiredDisk, ...] = (
     replace(ROOT, name=DiskName("data")),
     replace(ROOT, target=Target("xvda")),
     replace(ROOT, storage=StorageName("other")),
@@ -114,6 +133,40 @@ OTHER_ROOTS = (
     replace(ROOT, image=ImageRef(storage=StorageName("images"), volume=VolumeName("b.raw"))),
     replace(ROOT, image=ImageRef(storage=StorageName("others"), volume=VolumeName("a.raw"))),
     replace(ROOT, adopt=True),
+)
+OTHER_ROOTS += (
+    replace(ROOT, mentioned=(BUS,)),
+    replace(ROOT, mentioned=(BUS,), bus=Bus.SCSI),
+    replace(ROOT, mentioned=(READ_ONLY,)),
+    replace(ROOT, mentioned=(READ_ONLY,), read_only=True),
+    *(
+        replace(ROOT, mentioned=(FieldName(field),), options=options)
+        for field, options in (
+            ("cache", DiskOptions()),
+            ("cache", DiskOptions(cache=Cache.NONE)),
+            ("discard", DiskOptions(discard=Discard.UNMAP)),
+            ("limits", DiskOptions()),
+            ("limits", DiskOptions(limits=IoLimits(total_iops=1))),
+            ("limits", DiskOptions(limits=IoLimits(read_iops=1))),
+            ("serial", DiskOptions(serial="1")),
+        )
+    ),
+    *(
+        GivenDisk(name=ROOT.name, target=None, source=source)
+        for source in (
+            BlockSource(path="/dev/sdb"),
+            FileSource(path="/dev/sdb"),
+            FileSource(path="/srv/b", format=DiskFormat.QCOW2),
+            NbdSource(server=Endpoint(host="nas", port=1), export=""),
+            NbdSource(server=Endpoint(host="nas", port=2), export=""),
+            NbdSource(server=Endpoint(host="nas", port=2), export="a"),
+            RbdSource(pool="vms", image="a"),
+            RbdSource(pool="vms", image="b"),
+            RbdSource(pool="vms", image="b", monitors=(Endpoint(host="a"),)),
+            RbdSource(pool="vms", image="b", user=RbdUser(name="a", secret=UUID(int=1))),
+            RbdSource(pool="vms", image="b", user=RbdUser(name="a", secret=UUID(int=2))),
+        )
+    ),
 )
 OTHER_DRIVES = (
     replace(DRIVE, name=DiskName("dvd")),
@@ -127,6 +180,9 @@ OTHER_NICS = (
     replace(NIC, network=NetworkName("other")),
     replace(NIC, mac=MacAddress("02:00:00:00:00:02")),
     replace(NIC, model="e1000"),
+    replace(NIC, mentioned=(FieldName("link"),)),
+    replace(NIC, mentioned=(FieldName("link"),), options=NicOptions(link=Link.DOWN)),
+    replace(NIC, mentioned=(FieldName("queues"),), options=NicOptions(queues=2)),
 )
 OTHERS: dict[str, tuple[DesiredGuest, ...]] = {
     "name": (replace(GUEST, name=GuestName("web")),),

@@ -82,7 +82,7 @@ SEEN_BY_AN_EDITOR = (
     "guest-disk-without-name",
     "guest-disk-target-odd",
     "guest-disk-image-path",
-    "guest-disk-device-not-built",
+    "guest-disk-device-relative",
     "guest-mac-short",
     "guest-console-yes",
     "guest-snapshot-name-odd",

@@ -9,8 +9,16 @@ from reconciler.model.definition import DiskFormat, VolumeSource
 from reconciler.model.desired import DesiredSnapshot, DesiredWorld, GuestState
 from reconciler.model.mark import MarkedOperation, OperationKind, ShutdownPolicy, ThenWhat
 from reconciler.model.memory import Memory
-from reconciler.model.names import LibvirtPool, MacAddress, SnapshotName, Target, VolumeName
+from reconciler.model.names import (
+    FieldName,
+    LibvirtPool,
+    MacAddress,
+    SnapshotName,
+    Target,
+    VolumeName,
+)
 from reconciler.model.observed import ObservedHost, ObservedWorld, RunState
+from reconciler.model.options import DiskOptions, IoLimits
 from reconciler.model.steps import (
     AttachDisk,
     AttachNic,
@@ -29,6 +37,7 @@ from reconciler.model.steps import (
     RemoveSeed,
     ResumeGuest,
     SetAutostart,
+    SetDiskLimits,
     SetMark,
     SetMemory,
     SetVcpus,
@@ -114,6 +123,7 @@ def _steps(story: Story) -> tuple[Step, ...]:
         AttachDisk(**on, disk=their_disk()),
         DetachDisk(**on, disk=found.live.disks[0]),
         ChangeMedium(**on, disk=medium),
+        SetDiskLimits(**on, target=Target("vda"), limits=IoLimits(read_iops=100)),
         AttachNic(**on, nic=their_nic()),
         DetachNic(**on, nic=card),
         ChangeNic(**on, nic=replace(card, source=their_nic().source)),
@@ -229,7 +239,12 @@ def test_every_kind_of_step_is_planned_by_some_story() -> None:
                 seen.update(type(planned.step) for planned in outcome.steps)
         assert not story.refused
 
-    small = guest("a", disks=(volume_disk(), drive("one.iso")))
+    limited = replace(
+        volume_disk(),
+        mentioned=(FieldName("limits"),),
+        options=DiskOptions(limits=IoLimits(total_iops=9)),
+    )
+    small = guest("a", disks=(limited, drive("one.iso")))
     large = guest(
         "a",
         disks=(volume_disk(size_gib=3), volume_disk("data"), drive("two.iso")),

@@ -1,0 +1,141 @@
+"""A guest's network cards on one host: what each is plugged into, its model, its options."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from reconciler.model.definition import (
+    BridgeSource,
+    DomainType,
+    GuestType,
+    NetworkSource,
+    Nic,
+)
+from reconciler.model.mark import MarkedNic
+from reconciler.model.options import NO_NIC_OPTIONS
+from reconciler.model.plan import Reason
+from reconciler.planner.disks import refusal_of
+from reconciler.planner.options import (
+    Ownership,
+    choose_options,
+    impossible_of_device,
+    options_back,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from reconciler.model.definition import NicSource
+    from reconciler.model.desired import DesiredGuest, DesiredNic, DesiredWorld
+    from reconciler.model.observed import ObservedHost
+    from reconciler.model.plan import Change
+    from reconciler.planner.disks import Existing
+
+_PV_MODELS = frozenset({"pv", "netfront"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """A card as the stored definition shall have it, whose it is, and its entry in the mark."""
+
+    nic: Nic
+    owner: Ownership
+    entry: MarkedNic
+
+
+def cards(
+    guest: DesiredGuest,
+    type_: GuestType,
+    host: ObservedHost,
+    desired: DesiredWorld,
+    existing: Existing | None,
+) -> tuple[tuple[Card, ...], tuple[Change, ...]]:
+    """The cards that the guest can have, and the refusals of what cannot be as it is wished."""
+    refusals: list[Change] = []
+    found = [_card(nic, guest, type_, host, desired, existing, refusals) for nic in guest.nics]
+    return tuple(card for card in found if card is not None), tuple(refusals)
+
+
+def _card(
+    wish: DesiredNic,
+    guest: DesiredGuest,
+    type_: GuestType,
+    host: ObservedHost,
+    desired: DesiredWorld,
+    existing: Existing | None,
+    refusals: list[Change],
+) -> Card | None:
+    before = existing.stored.nic(wish.mac) if existing is not None else None
+    live = None
+    if existing is not None and existing.guest.live is not None:
+        live = existing.guest.live.nic(wish.mac)
+    model: str | None = _model(wish, host)
+    impossible = dict(_impossible(wish, model, type_, host, before))
+    refusals.extend(
+        refusal_of(guest, f"networks[{wish.name}].{field}", "", said, Reason.NOT_SUPPORTED, why)
+        for field, (said, why) in impossible.items()
+    )
+    if "model" in impossible:
+        if before is None:
+            return None
+        model = before.model
+    marked = existing.mark.nics if existing is not None else ()
+    owner = Ownership(
+        mentioned=frozenset(wish.mentioned),
+        marked=frozenset(field for one in marked if one.mac == wish.mac for field in one.fields),
+        refused=frozenset(field for field in wish.mentioned if field in impossible),
+    )
+    there = before.options if before is not None else NO_NIC_OPTIONS
+    back = options_back(NO_NIC_OPTIONS, there, live.options if live is not None else None)
+    nic = Nic(
+        mac=wish.mac,
+        source=_source(wish, host, desired),
+        model=model,
+        options=choose_options(owner, wish.options, there, NO_NIC_OPTIONS),
+    )
+    fields = owner.names(back=back if before is not None else ())
+    return Card(nic=nic, owner=owner, entry=MarkedNic(name=wish.name, mac=wish.mac, fields=fields))
+
+
+def _model(wish: DesiredNic, host: ObservedHost) -> str:
+    if wish.model != "pv":
+        return wish.model
+    return "netfront" if host.domain_type is DomainType.XEN else "virtio"
+
+
+def _impossible(
+    wish: DesiredNic, model: str | None, type_: GuestType, host: ObservedHost, before: Nic | None
+) -> Iterator[tuple[str, tuple[str, str]]]:
+    """The fields of a card that the host cannot do: what was said of each, and why not.
+
+    A model that is there already was somebody's choice, and works or does not without us.
+    """
+    models = host.capabilities.nic_models
+    if before is not None and before.model == model:
+        pass
+    elif type_ is not GuestType.HVM and wish.model not in _PV_MODELS:
+        yield "model", (wish.model, f"a {type_} guest has no card but pv")
+    elif type_ is GuestType.HVM and models is not None and model not in models:
+        known = ", ".join(sorted(models))
+        yield "model", (wish.model, f"{host.name} emulates no {wish.model}; there are {known}")
+    there = before.options if before is not None else NO_NIC_OPTIONS
+    for field, why in impossible_of_device(wish.options, type_, host.capabilities, there=there):
+        yield field, ("", why)
+
+
+def _source(wish: DesiredNic, host: ObservedHost, desired: DesiredWorld) -> NicSource:
+    network = desired.networks[wish.network]
+    name = network.hosts.get(host.name)
+    if network.bridge is not None:
+        return BridgeSource(bridge=name or network.bridge)
+    return NetworkSource(network=name or network.libvirt_network or "")
+
+
+def with_others(
+    found: Iterable[Card], there: tuple[Nic, ...], ours: Iterable[str]
+) -> tuple[Nic, ...]:
+    """Our cards, and those that belong to somebody else as they are."""
+    owned = frozenset(ours)
+    foreign = [nic for nic in there if nic.mac not in owned]
+    return tuple(sorted([*foreign, *(card.nic for card in found)], key=lambda nic: nic.mac))
