@@ -180,7 +180,8 @@ MEANINGS: dict[Reason, Meaning] = {
     Reason.NOT_QUIESCED: Meaning(
         means="A better snapshot can be had by waiting. An agent gets two minutes after the "
         "guest's start. With `quiesced: true` a snapshot waits until the agent is there, or the "
-        "guest was shut down in good order.",
+        "guest was shut down in good order. And none is taken while cloud-init's seed is there, "
+        "which goes some minutes after the guest's first start.",
         to_do="Look whether the agent runs inside the guest, or take `quiesced: true` out.",
     ),
 }

@@ -21,6 +21,7 @@ from reconciler.model.steps import CreateSnapshot, ResumeGuest, SetMark
 from reconciler.planner import words
 from reconciler.planner.case import Block, Move, On
 from reconciler.planner.disks import refusal_of
+from reconciler.planner.seeds import done_at
 from reconciler.planner.snapshots import is_ours
 from reconciler.planner.stopping import operation_mark
 from reconciler.planner.telling import blocked_by, field_change
@@ -100,7 +101,7 @@ def _to_take(case: Case, wish: DesiredSnapshot) -> Change:
         return refusal_of(case.desired, field, "none", "taken", reason, why)
     label = Label.LIVE if case.guest.active else Label.OFFLINE
     change = field_change(case.desired, field, "none", "taken", label)
-    block = _failed_before(case) or _not_yet(case, wish, definition)
+    block = _failed_before(case) or _seed_is_there(case) or _not_yet(case, wish, definition)
     if block is not None:
         return blocked_by(change, block)
     if case.guest.live is None:
@@ -153,6 +154,20 @@ def _obstacle(
 def _format(disk: Disk) -> DiskFormat | None:
     source = disk.source
     return source.format if isinstance(source, VolumeSource | FileSource) else None
+
+
+def _seed_is_there(case: Case) -> Block | None:
+    """A guest goes back to a snapshot with the disks of then, and the seed will be gone."""
+    wish = case.desired.cloud_init
+    if case.mark.seed is None or (wish is not None and wish.keep):
+        return None
+    why = "cloud-init's seed is still there, and without it nobody could go back to the snapshot"
+    until = done_at(case.guest, case.mark, case.policy, case.now)
+    return Block(
+        reason=Reason.NOT_QUIESCED,
+        message=why,
+        until=until if until is not None and until > case.now else None,
+    )
 
 
 def _not_yet(case: Case, wish: DesiredSnapshot, definition: GuestDefinition) -> Block | None:

@@ -38,6 +38,7 @@ from tests.strategies.worlds import (
     guest,
     host,
     pool,
+    told,
     volume_disk,
 )
 
@@ -458,3 +459,17 @@ def test_a_snapshot_that_fails_waits_alone(*, stalled: bool) -> None:
     _interrupted(story)
     (planned,) = story.plan().steps
     assert isinstance(planned.step, ResumeGuest)
+
+
+def test_a_snapshot_waits_until_the_seed_of_cloud_init_is_gone() -> None:
+    """Who goes back gets the disks of then; a seed that is kept is one of them."""
+    story = Story.of(_wish(_guest(cloud_init=told())), host(HOSTS[0]))
+    story.passes(wait=False)
+    change = _change(story, "snapshots[before-upgrade]")
+    assert (change.fate, change.reason) == (Fate.WAITING, Reason.NOT_QUIESCED)
+    assert change.until is not None
+    assert change.until > story.now
+    steps = _steps(story.passes())
+    assert steps.index("RemoveSeed") < steps.index("CreateSnapshot")
+    kept = Story.of(_wish(_guest(cloud_init=told(keep=True))), host(HOSTS[0]))
+    assert "CreateSnapshot" in _steps(kept.passes(wait=False))
