@@ -17,7 +17,7 @@ from reconciler.hypervisor.inmemory import InMemoryHost
 from reconciler.manifests.parse import parse_file
 from reconciler.model.names import HostName
 from reconciler.model.policy import Policy
-from reconciler.recording.metrics.passes import of_pass
+from reconciler.recording.metrics.passes import Meters, of_pass
 from reconciler.settings import Settings
 
 if TYPE_CHECKING:
@@ -299,7 +299,8 @@ def _come_to_rest(ground: Fleet) -> None:
 
 def _scrape(opened: Opened, stop: threading.Event) -> None:
     while not stop.is_set():
-        text = "".join(of_pass(opened.latest.sight, writes=opened.doors.writes()))
+        meters = Meters(writes=opened.doors.writes(), depth=0, adds=0)
+        text = "".join(of_pass(opened.latest.sight, meters))
         assert text
 
 

@@ -7,19 +7,21 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, cast
 
+import libvirt
+
+from reconciler.hypervisor.eventloop import run_event_loop
 from tests.demo.telling import StoryBroken
 from tests.lab.qemu import Agent, Console, QemuLab
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
-
-    import libvirt
 
     from tests.lab.qemu import QemuHost
 
@@ -154,6 +156,7 @@ class Stage:
 
     def __enter__(self) -> Self:
         """Start the host and make the repository."""
+        run_event_loop()
         lab = self._stack.enter_context(QemuLab())
         self.host: QemuHost = lab.host
         self.connection: libvirt.virConnect = self.host.connect()
@@ -226,6 +229,36 @@ class Stage:
         agent = Agent(self.connection.lookupByName(guest))
         agent.wait()
         return agent
+
+    def until_written(self, act: Callable[[], str], within_s: float = 60.0) -> tuple[str, float]:
+        """Do ``act``, and say what it gave and how soon after it libvirt was first written to.
+
+        libvirt's own event is the witness: a stored definition was written.
+
+        Raises:
+            StoryBroken: nothing was written in time.
+
+        """
+        written: list[float] = []
+        heard = threading.Event()
+
+        def note(_connection: object, _domain: object, event: int, *_: object) -> None:
+            if event == libvirt.VIR_DOMAIN_EVENT_DEFINED and not written:
+                written.append(time.monotonic())
+                heard.set()
+
+        number = self.connection.domainEventRegisterAny(
+            None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, note, None
+        )
+        try:
+            given = act()
+            acted = time.monotonic()
+            if not heard.wait(within_s):
+                message = f"nothing was written to the host within {within_s:.0f} s of the commit"
+                raise StoryBroken(message)
+        finally:
+            self.connection.domainEventDeregisterAny(number)
+        return given, max(written[0] - acted, 0.0)
 
     def until(self, what: str, true: Callable[[], bool], within_s: float = 60.0) -> float:
         """Wait until something is so, and say for how many seconds.

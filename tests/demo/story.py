@@ -83,7 +83,10 @@ class Story:
         self._tell.step("A commit gives lists more memory and a second CPU")
         self._small = self._latest("lists")
         bigger = {"guests/lists.yaml": guest_manifest("lists", cpus=2, memory=320)}
-        self._sized = self._stage.repository.commit("Give lists 320 MiB and 2 CPUs", dict(bigger))
+        self._sized, soon_s = self._stage.until_written(
+            lambda: self._stage.repository.commit("Give lists 320 MiB and 2 CPUs", dict(bigger))
+        )
+        self._tell.note(f"commit -> first write at the host's libvirt: {soon_s * 1000:.0f} ms")
         small = self._small
         said = self._stage.console("lists").wait_for(
             lambda said: said.cpus == 2 and abs(said.mem_kb - small.mem_kb - 128 * 1024) < _NEAR_KB,
