@@ -94,6 +94,10 @@ class Doors:
         self._doors[door.name] = door
         return door
 
+    def named(self, name: HostName) -> Host:
+        """The door to a host that was asked for."""
+        return self._doors[name]
+
     def writes(self) -> dict[HostName, int]:
         """How many writing calls were made through each."""
         return {name: door.writes for name, door in self._doors.copy().items()}

@@ -23,6 +23,7 @@ from reconciler.cli.render_guest import render_description, render_diff
 from reconciler.cli.render_history import render_history, render_why
 from reconciler.cli.render_lists import render_guests, render_hosts, render_pools
 from reconciler.cli.render_plan import render_plan
+from reconciler.cli.render_xml import render_xml, xml_differences
 from reconciler.cli.session import Asked, Doors, Session
 from reconciler.cli.terminal import terminal
 from reconciler.model.names import GuestName
@@ -159,12 +160,20 @@ def diff(
     doors: Doors,
     guest: Annotated[str | None, typer.Argument(help="Only this guest.")] = None,
     from_folder: FromFolder = None,
+    xml: Annotated[
+        bool,
+        typer.Option(
+            "--xml", help="Show the domain XML that would be written instead, without secrets."
+        ),
+    ] = False,
     form: PlanForm = TextForm.TEXT,
 ) -> None:
     """Compare guests with their manifests, field by field.
 
     Exits 0 if nothing differs, 1 if something does.
     """
+    if xml:
+        leave(_diff_xml(doors, guest, from_folder, form))
     with opened(doors, from_folder=from_folder) as session:
         picture = session.look(ahead=False)
     names = [known(guest, picture)] if guest is not None else sorted(picture.plan.statuses)
@@ -175,6 +184,22 @@ def diff(
     )
     differs = any(picture.plan.statuses[name].changes for name in names)
     leave(ExitCode.DIFFERENCES if differs else ExitCode.OK)
+
+
+def _diff_xml(
+    doors: Doors, guest: str | None, from_folder: Path | None, form: TextForm
+) -> ExitCode:
+    """What ``apply`` would write into definitions now: the stored text, and what it would be."""
+    with opened(doors, from_folder=from_folder) as session:
+        drafts = session.drafts()
+    names = [known(guest, drafts.picture)] if guest is not None else sorted(drafts.texts)
+    show(
+        form,
+        lambda: documents.of_drafts(names, drafts),
+        lambda page: render_xml(names, drafts, page),
+    )
+    differs = any(xml_differences(name, drafts) for name in names)
+    return ExitCode.DIFFERENCES if differs else ExitCode.OK
 
 
 def events(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from reconciler.cli.conditions import conditions
+from reconciler.cli.render_xml import xml_differences
 from reconciler.journal.words import step_in_words
 from reconciler.model.observed import ObservedHost
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from reconciler.cli.picture import Picture
-    from reconciler.cli.session import History
+    from reconciler.cli.session import Drafts, History
     from reconciler.journal.causes import Account
     from reconciler.journal.records import Event
     from reconciler.model.checkup import Finding
@@ -101,6 +102,22 @@ def of_diff(names: Iterable[GuestName], picture: Picture) -> Document:
             }
             for name in names
             if picture.plan.statuses[name].changes
+        ],
+    }
+
+
+def of_drafts(names: Iterable[GuestName], drafts: Drafts) -> Document:
+    """What ``domops diff --xml`` shows: only definitions that would be written otherwise."""
+    return {
+        **_head("XmlDiff", drafts.picture),
+        "guests": [
+            {
+                "name": name,
+                "host": drafts.picture.plan.statuses[name].host,
+                "diff": list(lines),
+            }
+            for name in names
+            if (lines := xml_differences(name, drafts))
         ],
     }
 

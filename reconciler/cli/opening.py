@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import getpass
+import sys
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from reconciler import bootstrap
 from reconciler.cli.picture import Picture
-from reconciler.cli.session import History
+from reconciler.cli.session import Drafts, History
 from reconciler.controller.checking import examine_state
 from reconciler.controller.results import Look
 from reconciler.errors import DomopsError, StalledError
 from reconciler.journal.causes import accounts
+from reconciler.model.steps import DefineGuest
 from reconciler.planner import plan, preview
 from reconciler.recording.log import event_log, strays_told
 from reconciler.recording.supervisor import Supervisor
@@ -71,6 +74,21 @@ class Opening:
     def look(self, *, enforce: bool = False, ahead: bool = True) -> Picture:
         """Read the commit, ask the hosts, plan; make no writing call."""
         return self._picture(self._opened.controller.look(enforce=enforce), ahead=ahead)
+
+    def drafts(self) -> Drafts:
+        """The texts that ``apply`` would define now; make no writing call."""
+        look = self._opened.controller.look(enforce=True)
+        if not isinstance(look, Look):
+            raise StalledError(_told(look.problems))
+        # All at once: what waits only because enough is under way is to be seen too.
+        everything = replace(look.policy, steps_per_host=sys.maxsize)
+        picture = self._picture(replace(look, policy=everything), ahead=False)
+        texts = {
+            step.guest: self._opened.doors.named(step.host).draft(step)
+            for step in (planned.step for planned in picture.plan.steps)
+            if isinstance(step, DefineGuest)
+        }
+        return Drafts(picture=picture, texts=texts)
 
     def examine(self) -> tuple[Finding, ...]:
         """Examine repository, controller and every host; make no writing call."""

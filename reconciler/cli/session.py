@@ -14,12 +14,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.cli.picture import Picture
+    from reconciler.hypervisor.port import Draft
     from reconciler.journal.causes import Account
     from reconciler.journal.records import Event
     from reconciler.model.checkup import Finding
     from reconciler.model.names import GuestName, PlanId, Sha
     from reconciler.model.plan import PlannedStep
     from reconciler.source.port import CommitInfo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drafts:
+    """What would be written into which definition, and the picture that says why."""
+
+    picture: Picture
+    texts: Mapping[GuestName, Draft]
 
 
 class Session(Protocol):
@@ -31,6 +40,10 @@ class Session(Protocol):
         ``enforce`` plans as ``apply`` would: steps of a pool in mode warn are let through.
         ``ahead`` goes on to the fixpoint; a list of what is needs only the plan as of now.
         """
+        ...
+
+    def drafts(self) -> Drafts:
+        """The texts that ``apply`` would define now; make no writing call."""
         ...
 
     def examine(self) -> tuple[Finding, ...]:

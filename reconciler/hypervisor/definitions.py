@@ -21,6 +21,7 @@ from reconciler.domxml import (
 from reconciler.errors import RefusedError, StalledError, TransientError
 from reconciler.hypervisor.capabilities import TABLE
 from reconciler.hypervisor.door import volume_in
+from reconciler.hypervisor.port import Draft
 from reconciler.planner.ability import impossible_in
 from reconciler.planner.rules import claimed
 
@@ -70,6 +71,16 @@ def define(door: Door, step: DefineGuest) -> None:
         raise RefusedError(f"{door.doing}: libvirt would not be told what was planned of {fields}")
     door.write(door.connection.defineXMLFlags, text, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
     _require_overlay(door, step.definition, otherwise=plain)
+
+
+def draft(door: Door, step: DefineGuest) -> Draft:
+    """The stored text without its secrets, and what a define would make of it."""
+    paths = door.paths_for(step.definition.disks)
+    domain = door.find_domain(step.uuid)
+    if domain is None:
+        return Draft(stored="", defined=render(step.definition, paths=paths))
+    text = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+    return Draft(stored=text, defined=merge(text, step.definition, paths=paths))
 
 
 def _require_overlay(door: Door, definition: GuestDefinition, *, otherwise: str) -> None:

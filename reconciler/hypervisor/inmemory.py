@@ -13,7 +13,9 @@ from dataclasses import replace
 from threading import RLock
 from typing import TYPE_CHECKING, assert_never
 
+from reconciler.domxml import merge, render
 from reconciler.errors import RefusedError, StalledError, TransientError
+from reconciler.hypervisor.port import Draft
 from reconciler.model.checkup import Inspection
 from reconciler.model.definition import DiskFormat, VolumeSource
 from reconciler.model.observed import ObservedHost, ObservedWorld, RunState, StateReason
@@ -112,6 +114,22 @@ class InMemoryHost:
                 for path in paths
             },
         )
+
+    def draft(self, step: DefineGuest) -> Draft:
+        """The text that a real host would have, and what ``step`` would make of it."""
+        with self._lock:
+            if self._silence is not None:
+                raise TransientError(self._silence)
+            paths = {
+                (pool.name, volume.name): volume.path
+                for pool in self._host.pools.values()
+                for volume in pool.volumes.values()
+            }
+            guest = self._host.guests.get(step.uuid)
+            if guest is None or guest.stored is None:
+                return Draft(stored="", defined=render(step.definition, paths=paths))
+            text = render(guest.stored, paths=paths)
+            return Draft(stored=text, defined=merge(text, step.definition, paths=paths))
 
     def carry_out(self, step: Step) -> None:
         """Refuse what a real host would refuse, else let the step have its effect."""

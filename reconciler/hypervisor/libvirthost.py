@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from reconciler.hypervisor.node import Identity
+    from reconciler.hypervisor.port import Draft
     from reconciler.model.checkup import Inspection
     from reconciler.model.names import HostName
     from reconciler.model.steps import Step
@@ -136,6 +137,20 @@ class LibvirtHost:
                 return inspect(connection, driver, observe_pools(connection), paths=paths)
         except RefusedError as error:
             raise StalledError(str(error)) from error
+
+    def draft(self, step: DefineGuest) -> Draft:
+        """The text that ``step`` would define, for people to read."""
+        link = self._observing
+        doing = f"reading the definition of {step.guest} on {self._name}"
+        with link.connection(doing) as connection:
+            door = Door(
+                host=self._name,
+                doing=doing,
+                connection=connection,
+                gate=self._gate,
+                identity=self._identity(link, connection),
+            )
+            return definitions.draft(door, step)
 
     def carry_out(self, step: Step) -> None:
         """Make the step's obligation true, or raise and say what was left."""

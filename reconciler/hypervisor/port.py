@@ -1,4 +1,4 @@
-"""The port to one host's hypervisor: it speaks definitions and steps, never text.
+"""The port to one host's hypervisor: it speaks definitions and steps, and text only to be read.
 
 The in-memory host, libvirt's test driver, QEMU and Xen all stand behind it and pass the same suite,
 ``tests/contract``. Both calls block; who calls them gives them a thread and a deadline.
@@ -6,6 +6,7 @@ The in-memory host, libvirt's test driver, QEMU and Xen all stand behind it and 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -14,7 +15,15 @@ if TYPE_CHECKING:
     from reconciler.model.checkup import Inspection
     from reconciler.model.names import HostName
     from reconciler.model.observed import ObservedHost
-    from reconciler.model.steps import Step
+    from reconciler.model.steps import DefineGuest, Step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """The stored text of a domain as it is (empty where there is none), and as it would be."""
+
+    stored: str
+    defined: str
 
 
 class Host(Protocol):
@@ -50,6 +59,19 @@ class Host(Protocol):
         Raises:
             TransientError: the host did not answer, or not in full.
             StalledError: the host answers but cannot be used until a person acts.
+
+        """
+        ...
+
+    def draft(self, step: DefineGuest) -> Draft:
+        """The text that ``step`` would define, for people to read; makes no writing call.
+
+        Secrets are not asked for, so neither text has any.
+
+        Raises:
+            TransientError: the host did not answer.
+            StalledError: the text cannot be read, or a volume has no path on this host.
+            RefusedError: the hypervisor has no words for the definition.
 
         """
         ...

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import pytest
 
+from reconciler.domxml import canonical, read
 from reconciler.errors import RefusedError, StalledError, TransientError
 from reconciler.model.definition import (
     Bus,
@@ -180,6 +181,26 @@ def test_defining_what_is_defined_writes_nothing(ground: Ground) -> None:
     do_without_writing(ground, DefineGuest, definition=definition, replaces=None)
     found = ground.guest().stored_digest
     do_without_writing(ground, DefineGuest, definition=definition, replaces=found)
+
+
+@on_every_ground
+def test_a_draft_shows_what_a_define_would_write_and_writes_nothing(ground: Ground) -> None:
+    """Of a guest that is new, of one that changes, and of one that is as it shall be."""
+    definition = ground.definition()
+    new = DefineGuest(**on(ground), definition=definition, replaces=None)  # type: ignore[arg-type]
+    writes = ground.host.writes
+    first = ground.host.draft(new)
+    assert ground.host.writes == writes
+    assert first.stored == ""
+    assert read(first.defined).definition.memory == definition.memory
+    ground.define(definition)
+    there = ground.host.draft(new)
+    assert there.stored == there.defined
+    more = replace(definition, vcpus=Vcpus(count=1, maximum=4))
+    changed = ground.host.draft(replace(new, definition=more))
+    assert changed.stored == there.stored
+    assert read(changed.defined).definition.vcpus == more.vcpus
+    assert ground.guest().stored == canonical(definition)
 
 
 @on_every_ground

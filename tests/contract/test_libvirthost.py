@@ -17,6 +17,7 @@ from reconciler.model.definition import DiskFormat, NetworkSource
 from reconciler.model.mark import Mark, MarkedSeed
 from reconciler.model.names import Digest, HostName, Target, VolumeName
 from reconciler.model.observed import RunState, StateReason
+from reconciler.model.options import Graphics
 from reconciler.model.seed import SeedData
 from reconciler.model.steps import (
     AttachNic,
@@ -54,15 +55,28 @@ SECURE = libvirt.VIR_DOMAIN_XML_SECURE | libvirt.VIR_DOMAIN_XML_INACTIVE
 
 
 def test_what_no_field_models_survives_a_definition_with_its_secrets(qemu: QemuGround) -> None:
-    """Somebody's title, password and metadata are still there after domops wrote."""
+    """Somebody's title, screen with its password and metadata are there after domops wrote."""
     definition = qemu.define(qemu.definition())
     text = qemu.domain().XMLDesc(SECURE)
     text = text.replace("<metadata>", "<title>ours too</title><metadata><app xmlns='urn:x'>7</app>")
     vnc = "<graphics type='vnc' listen='127.0.0.1' passwd='s3cret'/>"
     text = text.replace("</devices>", f"{vnc}</devices>")
     qemu.hand.defineXMLFlags(text, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
+    screen = Graphics(type="vnc", listen="127.0.0.1")
+    definition = replace(definition, options=replace(definition.options, graphics=screen))
     assert qemu.guest().stored == definition
     assert definition.mark is not None
+    drafted = qemu.host.draft(
+        DefineGuest(
+            host=qemu.host.name,
+            guest=NAME,
+            uuid=definition.uuid,
+            definition=replace(definition, mark=replace(definition.mark, protected=True)),
+            replaces=None,
+        )
+    )
+    assert "listen='127.0.0.1'" in drafted.stored
+    assert "s3cret" not in drafted.stored + drafted.defined  # people read these
     changed = replace(
         definition,
         vcpus=replace(definition.vcpus, maximum=4),

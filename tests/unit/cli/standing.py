@@ -8,11 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from reconciler.cli.session import History
+from reconciler.cli.session import Drafts, History
+from reconciler.hypervisor.inmemory import InMemoryHost
 from reconciler.journal.records import Event, EventKind
 from reconciler.model.checkup import Check, Finding, Judgement
 from reconciler.model.names import HostName
+from reconciler.model.observed import ObservedHost
 from reconciler.model.policy import Policy
+from reconciler.model.steps import DefineGuest
 from reconciler.planner import plan
 from reconciler.planner.effects import after, remembered
 from tests.unit.cli.worlds import NOW, REMEMBERED, picture
@@ -76,6 +79,17 @@ class Standing:
         """Plan for the world as it is now."""
         del ahead
         return picture(self.world, self.observed, enforce=enforce)
+
+    def drafts(self) -> Drafts:
+        """Texts as hosts in memory have them, of what apply would define now."""
+        seen = picture(self.world, self.observed, enforce=True)
+        texts = {
+            step.guest: InMemoryHost(host, clock=lambda: NOW).draft(step)
+            for step in (planned.step for planned in seen.plan.steps)
+            if isinstance(step, DefineGuest)
+            and isinstance(host := self.observed.hosts[step.host], ObservedHost)
+        }
+        return Drafts(picture=seen, texts=texts)
 
     def examine(self) -> tuple[Finding, ...]:
         """Tell what the test has laid down."""

@@ -130,6 +130,26 @@ def test_diff_of_one_guest_says_nothing_of_the_others() -> None:
     assert "lists" not in result.stdout
 
 
+def test_diff_of_xml_shows_what_would_be_written() -> None:
+    """Unified, for one guest or all; nothing, and exit code 0, where nothing would move."""
+    standing = Standing(world=wish(guest("lists", memory="2GiB"), guest("web")), observed=made(ONE))
+    result = call(standing, "diff --xml")
+    assert result.exit_code == ExitCode.DIFFERENCES
+    assert "--- lists on dom0-a, as stored\n+++ lists on dom0-a, as 8c2f1e4ad0 wants it\n" in (
+        result.stdout
+    )
+    assert '-  <memory unit="KiB">4194304</memory>' in result.stdout
+    assert '+  <memory unit="KiB">2097152</memory>' in result.stdout
+    assert "--- /dev/null\n+++ web on dom0-a" in result.stdout
+    assert call(standing, "diff lists --xml").stdout in result.stdout
+    as_wanted = Standing(world=ONE, observed=made(ONE))
+    nothing = call(as_wanted, "diff --xml")
+    assert (nothing.exit_code, nothing.stdout) == (ExitCode.OK, "")
+    document = json.loads(call(standing, "diff lists --xml -o json").stdout)
+    assert document["guests"][0]["diff"][0].startswith("--- lists")
+    assert standing.done == []
+
+
 def test_events_can_be_asked_for_by_guest_and_number() -> None:
     noted = [
         Event(at=NOW, kind=EventKind.STEP_ENDED, text=f"number {n}", guest=GuestName(name))

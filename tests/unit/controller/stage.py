@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
     from reconciler.bootstrap import Opened
     from reconciler.controller.results import Converged
-    from reconciler.hypervisor.port import Host
+    from reconciler.hypervisor.port import Draft, Host
     from reconciler.hypervisor.statistics import StatisticsReader
     from reconciler.journal.records import Event
     from reconciler.model.checkup import Inspection
     from reconciler.model.desired import DesiredHost
     from reconciler.model.plan import PlannedStep
-    from reconciler.model.steps import Step
+    from reconciler.model.steps import DefineGuest, Step
 
 REPOSITORY = UUID("0d9c1f6e-5b7a-4f0e-8a57-2f3f4c1d9b20")
 PATIENT = timedelta(seconds=20)
@@ -115,6 +115,11 @@ class GatedHost:
         """Examine once the gate is open."""
         self.observing.wait()
         return self.memory.inspect(paths)
+
+    def draft(self, step: DefineGuest) -> Draft:
+        """Draft once the gate is open."""
+        self.observing.wait()
+        return self.memory.draft(step)
 
     def carry_out(self, step: Step) -> None:
         """Carry out once the gate is open, or fail as staged."""
