@@ -30,7 +30,14 @@ class Patience:
 def patience_for(step: Step) -> Patience:  # noqa: C901, PLR0911 - one row a kind
     """How long ``step`` may take."""
     match step:
-        case steps.DefineGuest() | steps.SetMark() | steps.SetAutostart():
+        case (
+            steps.DefineGuest()
+            | steps.SetMark()
+            | steps.SetAutostart()
+            | steps.PinVcpus()
+            | steps.SetShares()
+        ):
+            # Said to the host alone: the guest has no part in it.
             return Patience(call_s=_TEXT_S)
         case steps.CreateVolume():
             # A large image over a slow network takes hours; half a day is a fault.

@@ -24,6 +24,7 @@ from reconciler.errors import StalledError, TransientError
 from reconciler.hypervisor.capabilities import Driver
 from reconciler.hypervisor.snapshots import SnapshotMemo, observe_snapshots
 from reconciler.hypervisor.states import read_state
+from reconciler.hypervisor.tuning import with_shares
 from reconciler.model.definition import VolumeSource
 from reconciler.model.names import GuestName, Target
 from reconciler.model.observed import ObservedGuest, RunState
@@ -203,7 +204,7 @@ def observe_guests(
             reason=one.reason,
             state_since=None,
             stored=one.stored.definition if uuid in facts.persistent else None,
-            live=one.live.definition if one.live else None,
+            live=_live_definition(one, driver),
             stored_digest=one.stored.digest,
             autostart=uuid in facts.autostart,
             managed_save=uuid in facts.saved,
@@ -217,6 +218,11 @@ def observe_guests(
         )
         for uuid, one in seen.items()
     }
+
+
+def _live_definition(one: _Seen, driver: Driver) -> GuestDefinition | None:
+    live = one.live.definition if one.live else None
+    return live and with_shares(one.domain, driver, live, one.stored.definition)
 
 
 def _ask_facts(connection: libvirt.virConnect) -> _Facts:

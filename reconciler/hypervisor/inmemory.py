@@ -34,12 +34,14 @@ from reconciler.model.steps import (
     DiscardVolume,
     GrowDisk,
     GrowVolume,
+    PinVcpus,
     RemoveSeed,
     ResumeGuest,
     SetAutostart,
     SetDiskLimits,
     SetMark,
     SetMemory,
+    SetShares,
     SetVcpus,
     ShutDownGuest,
     StartGuest,
@@ -47,6 +49,7 @@ from reconciler.model.steps import (
 )
 from reconciler.planner.ability import impossible_in
 from reconciler.planner.effects import after
+from reconciler.planner.options import pins_beyond
 from reconciler.planner.rules import claimed
 
 if TYPE_CHECKING:
@@ -263,6 +266,8 @@ class InMemoryHost:
                 self._refuse_vcpus(step)
             case SetMemory():
                 self._refuse_memory(step)
+            case PinVcpus() | SetShares():
+                self._refuse_tuning(step)
             case GrowDisk():
                 self._able("grow_running_disk", step)
                 if self._live(step.uuid).disk(step.target) is None:
@@ -287,6 +292,20 @@ class InMemoryHost:
                 self._refuse_nic(step)
             case _:
                 assert_never(step)
+
+    def _refuse_tuning(self, step: PinVcpus | SetShares) -> None:
+        self._able("pin_running" if isinstance(step, PinVcpus) else "share_running", step)
+        live = self._live(step.uuid)
+        if isinstance(step, SetShares):
+            return
+        moved = set(step.pin) - set(live.options.pin)
+        for pin in moved:
+            if pin.vcpu >= live.vcpus.count:
+                message = f"{step.guest}: vCPU {pin.vcpu} is not there"
+                raise StalledError(message)
+        for pin in pins_beyond(tuple(moved), self._host.cpus):
+            message = f"{self._host.name} has no processors for {pin}"
+            raise StalledError(message)
 
     def _refuse_nic(self, step: AttachNic | DetachNic | ChangeNic) -> None:
         changes = isinstance(step, ChangeNic)

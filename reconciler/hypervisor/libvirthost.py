@@ -12,8 +12,15 @@ from typing import TYPE_CHECKING, assert_never
 import libvirt
 
 from reconciler.errors import RefusedError, StalledError
-from reconciler.hypervisor import definitions, devices, running, seeds, snapshotting, volumes
-from reconciler.hypervisor.capabilities import TABLE
+from reconciler.hypervisor import (
+    definitions,
+    devices,
+    running,
+    seeds,
+    snapshotting,
+    tuning,
+    volumes,
+)
 from reconciler.hypervisor.door import Door
 from reconciler.hypervisor.gate import Gate
 from reconciler.hypervisor.guests import GuestMemo, observe_guests
@@ -21,6 +28,7 @@ from reconciler.hypervisor.inspection import inspect
 from reconciler.hypervisor.link import Link
 from reconciler.hypervisor.node import ask_bridges, ask_identity, ask_networks, ask_size
 from reconciler.hypervisor.pools import observe_pools
+from reconciler.hypervisor.tuning import can_share, capabilities_of
 from reconciler.model.observed import ObservedHost
 from reconciler.model.steps import (
     AttachDisk,
@@ -37,12 +45,14 @@ from reconciler.model.steps import (
     DiscardVolume,
     GrowDisk,
     GrowVolume,
+    PinVcpus,
     RemoveSeed,
     ResumeGuest,
     SetAutostart,
     SetDiskLimits,
     SetMark,
     SetMemory,
+    SetShares,
     SetVcpus,
     ShutDownGuest,
     StartGuest,
@@ -52,6 +62,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from datetime import datetime
 
+    from reconciler.hypervisor.capabilities import Driver
     from reconciler.hypervisor.node import Identity
     from reconciler.hypervisor.port import Draft
     from reconciler.model.checkup import Inspection
@@ -89,6 +100,7 @@ class LibvirtHost:
         else:
             self._operating = Link(uri, open_connection=open_connection)
             self._filling = Link(uri, open_connection=open_connection)
+        self._shares: tuple[libvirt.virConnect, bool | None] | None = None
         self._identities: dict[Link, tuple[libvirt.virConnect, Identity]] = {}
 
     @property
@@ -116,7 +128,9 @@ class LibvirtHost:
                     answered_at=self._clock(),
                     domain_type=identity.domain_type,
                     guest_types=identity.guest_types,
-                    capabilities=TABLE[identity.driver].capabilities,
+                    capabilities=capabilities_of(
+                        identity.driver, shares=self._can_share(connection, identity.driver)
+                    ),
                     cpus=size.cpus,
                     memory_kib=size.memory_kib,
                     free_memory_kib=size.free_memory_kib,
@@ -183,6 +197,13 @@ class LibvirtHost:
         for link in (self._observing, self._operating, self._filling):
             link.close()
 
+    def _can_share(self, connection: libvirt.virConnect, driver: Driver) -> bool | None:
+        """Whether guests can be given shares, asked until a guest runs that can tell."""
+        known = self._shares
+        if known is None or known[0] is not connection or known[1] is None:
+            known = self._shares = (connection, can_share(connection, driver))
+        return known[1]
+
     def _identity(self, link: Link, connection: libvirt.virConnect) -> Identity:
         """Who the host is, asked once a connection: behind a new one another host may stand."""
         known = self._identities.get(link)
@@ -206,7 +227,7 @@ def _in_words(step: Step) -> str:
     return f"{act.strip()} for {step.guest} on {step.host}"
 
 
-def _carry_out(door: Door, step: Step) -> None:  # noqa: C901, PLR0912 - one line a step is the clearest form
+def _carry_out(door: Door, step: Step) -> None:  # noqa: C901, PLR0912, PLR0915 - one line a step is clearest
     match step:
         case DefineGuest():
             definitions.define(door, step)
@@ -236,6 +257,10 @@ def _carry_out(door: Door, step: Step) -> None:  # noqa: C901, PLR0912 - one lin
             running.set_vcpus(door, step)
         case SetMemory():
             running.set_memory(door, step)
+        case PinVcpus():
+            tuning.pin_vcpus(door, step)
+        case SetShares():
+            tuning.set_shares(door, step)
         case AttachDisk():
             devices.attach_disk(door, step)
         case DetachDisk():

@@ -51,6 +51,11 @@ def step_in_words(step: steps.Step) -> str:  # noqa: C901, PLR0911, PLR0912 - on
             return f"set vCPUs to {step.count}"
         case steps.SetMemory():
             return f"set memory to {size(step.size_kib * 1024)}"
+        case steps.PinVcpus():
+            return f"pin vCPUs: {', '.join(map(str, step.pin))}"
+        case steps.SetShares():
+            cap = "no cap" if step.cap is None else f"a cap of {step.cap} %"
+            return f"set weight to {step.weight or 'the ordinary one'}, with {cap}"
         case steps.AttachDisk():
             return f"attach disk {step.disk.target}"
         case steps.DetachDisk():

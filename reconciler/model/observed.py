@@ -179,6 +179,8 @@ class Capabilities:
     volume_upload: bool
     agent: bool
     snapshots: bool
+    pin_running: bool
+    share_running: bool
     without: Mapping[tuple[GuestType, FieldName], Denial] = field(default_factory=dict)
     nic_models: frozenset[str] | None = None
 

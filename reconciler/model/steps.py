@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         Target,
         VolumeName,
     )
-    from reconciler.model.options import IoLimits
+    from reconciler.model.options import IoLimits, Pin
     from reconciler.model.seed import SeedData
 
 
@@ -159,6 +159,21 @@ class SetMemory(_OnGuest):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PinVcpus(_OnGuest):
+    """Each virtual CPU that ``pin`` names must run only where it says; others stay as they are."""
+
+    pin: tuple[Pin, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetShares(_OnGuest):
+    """The running guest must have this weight and cap; None is the ordinary weight, and no cap."""
+
+    weight: int | None
+    cap: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AttachDisk(_OnGuest):
     """The running guest must have ``disk``; the stored definition stays."""
 
@@ -260,6 +275,8 @@ Step = (
     | DestroyGuest
     | SetVcpus
     | SetMemory
+    | PinVcpus
+    | SetShares
     | AttachDisk
     | DetachDisk
     | ChangeMedium

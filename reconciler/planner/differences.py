@@ -143,6 +143,8 @@ def cost(  # noqa: C901 - one row a sort of difference
             return _live_if(capabilities.nic_hotplug)
         case Kind.NIC_NETWORK | Kind.NIC_LINK:
             return _live_if(capabilities.nic_change)
+        case Kind.OPTION:
+            return _live_if(_changes_live(difference.field, wanted, live, capabilities))
         case (
             Kind.CPU_MAXIMUM
             | Kind.MEMORY_MAXIMUM
@@ -152,12 +154,32 @@ def cost(  # noqa: C901 - one row a sort of difference
             | Kind.NIC_OTHER
             | Kind.CONSOLE
             | Kind.AGENT
-            | Kind.OPTION
             | Kind.OVERLAY
         ):
             return Label.RESTART
         case _:
             assert_never(difference.kind)
+
+
+def _changes_live(
+    field: str, wanted: GuestDefinition, live: GuestDefinition, capabilities: Capabilities
+) -> bool:
+    """Whether an option of a running guest can be changed.
+
+    A pin can be given to a virtual CPU that is there, and be another. It cannot be taken away:
+    libvirt would remember one to all processors, which is not the same as none.
+    """
+    match field:
+        case "cpus.pin":
+            before = {pin.vcpu: pin for pin in live.options.pin}
+            after = {pin.vcpu: pin for pin in wanted.options.pin}
+            moved = {vcpu for vcpu, pin in after.items() if before.get(vcpu) != pin}
+            there = all(vcpu < live.vcpus.count for vcpu in moved)
+            return capabilities.pin_running and before.keys() <= after.keys() and there
+        case "cpus.weight" | "cpus.cap":
+            return capabilities.share_running
+        case _:
+            return False
 
 
 def _live_if(possible: bool) -> Label:  # noqa: FBT001 - reads as a sentence where it is called

@@ -42,12 +42,14 @@ from reconciler.model.steps import (
     DiscardVolume,
     GrowDisk,
     GrowVolume,
+    PinVcpus,
     RemoveSeed,
     ResumeGuest,
     SetAutostart,
     SetDiskLimits,
     SetMark,
     SetMemory,
+    SetShares,
     SetVcpus,
     ShutDownGuest,
     StartGuest,
@@ -67,6 +69,8 @@ OnLive = (
     GrowDisk
     | SetVcpus
     | SetMemory
+    | PinVcpus
+    | SetShares
     | AttachDisk
     | DetachDisk
     | ChangeMedium
@@ -199,6 +203,8 @@ def _on_live(step: OnLive, host: ObservedHost) -> ObservedHost:
     match step:
         case SetVcpus() | SetMemory():
             return _resize(step, guest, guest.live, host)
+        case PinVcpus() | SetShares():
+            return _tune(step, guest, guest.live, host)
         case GrowDisk():
             return _grow_disk(step, guest, guest.live, host)
         case AttachDisk() | ChangeMedium() | DetachDisk() | SetDiskLimits():
@@ -234,6 +240,22 @@ def _resize(
             return replace(_with_guest(host, replace(guest, live=changed)), free_memory_kib=free)
         case _:
             assert_never(step)
+
+
+def _tune(
+    step: PinVcpus | SetShares, guest: ObservedGuest, live: GuestDefinition, host: ObservedHost
+) -> ObservedHost:
+    match step:
+        case PinVcpus():
+            pins = {pin.vcpu: pin for pin in (*live.options.pin, *step.pin)}
+            options = replace(live.options, pin=tuple(pins[vcpu] for vcpu in sorted(pins)))
+        case SetShares():
+            options = replace(live.options, weight=step.weight, cap=step.cap)
+        case _:
+            assert_never(step)
+    if options == live.options:
+        return host
+    return _with_guest(host, replace(guest, live=replace(live, options=options)))
 
 
 def _grow_disk(

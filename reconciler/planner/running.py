@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from reconciler.model.definition import DomainType
 from reconciler.model.desired import RestartWhen
 from reconciler.model.mark import Mark, OperationKind, Phase
+from reconciler.model.names import FieldName
 from reconciler.model.observed import RunState, StateReason
 from reconciler.model.options import NO_LIMITS
 from reconciler.model.plan import (
@@ -23,9 +24,11 @@ from reconciler.model.steps import (
     ChangeNic,
     DetachDisk,
     DetachNic,
+    PinVcpus,
     SetDiskLimits,
     SetMark,
     SetMemory,
+    SetShares,
     SetVcpus,
     StartGuest,
     Step,
@@ -38,6 +41,8 @@ from reconciler.planner.telling import live_differences, state_change
 
 if TYPE_CHECKING:
     from reconciler.model.definition import GuestDefinition
+
+_WEIGHT, _CAP = FieldName("cpus.weight"), FieldName("cpus.cap")
 
 
 def run(case: Case, fields: tuple[Change, ...]) -> Next:
@@ -173,9 +178,7 @@ def _keep_running(case: Case, fields: tuple[Change, ...]) -> Next:
     return refused
 
 
-def _live_step(  # noqa: C901 - one row a sort of difference
-    case: Case, difference: Difference, live: GuestDefinition
-) -> Step | Block:
+def _live_step(case: Case, difference: Difference, live: GuestDefinition) -> Step | Block:
     on = On(host=case.host.name, guest=case.desired.name, uuid=case.guest.uuid)
     match difference:
         case Difference(kind=Kind.CPU_COUNT):
@@ -191,6 +194,32 @@ def _live_step(  # noqa: C901 - one row a sort of difference
                     f" {words.memory(more)} more are needed",
                 )
             return SetMemory(**on, size_kib=goal)
+        case Difference(kind=Kind.OPTION):
+            return _option_step(case, difference, live)
+        case _:
+            return _device_step(case, difference)
+
+
+def _option_step(case: Case, difference: Difference, live: GuestDefinition) -> Step:
+    on = On(host=case.host.name, guest=case.desired.name, uuid=case.guest.uuid)
+    wanted, owned = case.wanted.definition.options, case.wanted.owned.fields
+    match difference.field:
+        case "cpus.pin":
+            return PinVcpus(**on, pin=wanted.pin)
+        case "cpus.weight" | "cpus.cap":
+            # One call sets both: the one that is not ours is told as the guest has it.
+            weight = wanted.weight if _WEIGHT in owned else live.options.weight
+            return SetShares(
+                **on, weight=weight, cap=wanted.cap if _CAP in owned else live.options.cap
+            )
+        case _:
+            message = f"{difference.field} was labelled live and has no live step"
+            raise AssertionError(message)
+
+
+def _device_step(case: Case, difference: Difference) -> Step:
+    on = On(host=case.host.name, guest=case.desired.name, uuid=case.guest.uuid)
+    match difference:
         case Difference(kind=Kind.DISK_NEW, disk=disk) if disk is not None:
             return AttachDisk(**on, disk=disk)
         case Difference(kind=Kind.DISK_GONE | Kind.SEED_GONE, disk=disk) if disk is not None:

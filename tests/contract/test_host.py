@@ -25,6 +25,7 @@ from reconciler.model.definition import (
 from reconciler.model.mark import MarkedSeed, Phase
 from reconciler.model.names import Digest, GuestName, LibvirtPool, Target, VolumeName
 from reconciler.model.observed import RunState, StateReason
+from reconciler.model.options import Pin
 from reconciler.model.seed import SEED_CAPACITY_BYTES, SeedData
 from reconciler.model.steps import (
     AttachDisk,
@@ -40,10 +41,12 @@ from reconciler.model.steps import (
     DiscardVolume,
     GrowDisk,
     GrowVolume,
+    PinVcpus,
     RemoveSeed,
     SetAutostart,
     SetMark,
     SetMemory,
+    SetShares,
     SetVcpus,
     ShutDownGuest,
     StartGuest,
@@ -443,6 +446,43 @@ def test_vcpus_are_not_taken_from_a_running_guest(ground: Ground) -> None:
     with pytest.raises(RefusedError):
         do(ground, SetVcpus, count=1)
     assert ground.host.writes == writes
+
+
+@where_guests_live
+def test_virtual_cpus_are_pinned_while_they_run(ground: Ground) -> None:
+    """Those that are named move; one that is not there cannot."""
+    definition = ground.define(ground.definition())
+    do(ground, StartGuest)
+    for cpus in ("0", "0-1"):
+        pin = (Pin(vcpu=0, cpus=cpus),)
+        do(ground, PinVcpus, pin=pin)
+        guest = ground.guest()
+        assert guest.live is not None
+        assert guest.live.options.pin == pin
+        assert guest.stored == definition
+        do_without_writing(ground, PinVcpus, pin=pin)
+    for impossible in (Pin(vcpu=1, cpus="0"), Pin(vcpu=0, cpus="500")):
+        with pytest.raises(StalledError):
+            do(ground, PinVcpus, pin=(impossible,))
+
+
+@on_every_ground
+def test_shares_of_a_running_guest_are_set_where_the_table_says_so(ground: Ground) -> None:
+    """Weight and cap are read back from the scheduler; elsewhere nothing is tried."""
+    definition = ground.define(ground.definition())
+    do(ground, StartGuest)
+    if not ground.host.observe().capabilities.share_running:
+        with pytest.raises(RefusedError):
+            do(ground, SetShares, weight=512, cap=50)
+        return
+    wished = replace(definition.options, weight=512, cap=50)
+    ground.define(replace(definition, options=wished))
+    for weight, cap in ((300, 40), (None, None), (512, 50)):
+        do(ground, SetShares, weight=weight, cap=cap)
+        guest = ground.guest()
+        assert guest.live is not None
+        assert (guest.live.options.weight, guest.live.options.cap) == (weight, cap)
+        do_without_writing(ground, SetShares, weight=weight, cap=cap)
 
 
 @on_all_but_xen

@@ -125,6 +125,8 @@ ABLE = Capabilities(
     volume_upload=True,
     agent=True,
     snapshots=True,
+    pin_running=True,
+    share_running=True,
 )
 UNABLE = Capabilities(
     vcpu_hotplug=False,
@@ -141,6 +143,8 @@ UNABLE = Capabilities(
     volume_upload=False,
     agent=False,
     snapshots=False,
+    pin_running=False,
+    share_running=False,
 )
 
 

@@ -146,16 +146,25 @@ def test_what_the_host_cannot_do_is_refused_before_anything_is_written(ground: G
     ground.repository.commit("An ordinary guest", {FILE: _plain("dns")})
     with ground.controller() as opened:
         converge(opened)
-        bold = "cpus: {count: 1, max: 2, mode: host-passthrough, pin: {0: 64}}"
+        bold = "cpus: {count: 1, max: 2, mode: host-passthrough, pin: {0: 64}, weight: 2, cap: 50}"
         text = re.sub(r"cpus: \{.*\}", bold, _plain("dns")) + "  rng: true\n"
         ground.repository.commit("More than there is", {FILE: text})
         done = converge(opened).last
         assert done.plan is not None
         [status] = done.plan.statuses.values()
         refused = {one.field: one.message for one in status.changes if one.fate is Fate.REFUSED}
-        assert refused.keys() == {"cpus.mode", "cpus.pin"}
+        assert refused.keys() == {"cpus.cap", "cpus.mode", "cpus.pin", "cpus.weight"}
         assert "emulates" in refused["cpus.mode"]
+        assert "control group" in refused["cpus.cap"]
         stored, live = _texts(ground, "dns")
         for text_ in (stored, live):
             assert text_.find("devices/rng") is not None
             assert text_.find("cputune") is None
+
+        number = ground.running()["dns"]
+        pinned = re.sub(r"cpus: \{.*\}", "cpus: {count: 1, max: 2, pin: {0: 0}}", text)
+        ground.repository.commit("What there is", {FILE: pinned})
+        converge(opened)
+        for text_ in _texts(ground, "dns"):
+            assert [pin.get("cpuset") for pin in text_.iterfind("cputune/vcpupin")] == ["0"]
+        assert ground.running()["dns"] == number

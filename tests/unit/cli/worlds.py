@@ -147,6 +147,8 @@ def host(name: str) -> ObservedHost:
             volume_upload=True,
             agent=True,
             snapshots=True,
+            pin_running=True,
+            share_running=False,
         ),
         cpus=16,
         memory_kib=64 << 20,

@@ -18,7 +18,7 @@ from reconciler.model.names import (
     VolumeName,
 )
 from reconciler.model.observed import ObservedHost, ObservedWorld, RunState
-from reconciler.model.options import DiskOptions, IoLimits
+from reconciler.model.options import DiskOptions, IoLimits, Options, Pin
 from reconciler.model.steps import (
     AttachDisk,
     AttachNic,
@@ -34,12 +34,14 @@ from reconciler.model.steps import (
     DiscardVolume,
     GrowDisk,
     GrowVolume,
+    PinVcpus,
     RemoveSeed,
     ResumeGuest,
     SetAutostart,
     SetDiskLimits,
     SetMark,
     SetMemory,
+    SetShares,
     SetVcpus,
     ShutDownGuest,
     StartGuest,
@@ -120,6 +122,8 @@ def _steps(story: Story) -> tuple[Step, ...]:
         DestroyGuest(**on),
         SetVcpus(**on, count=3),
         SetMemory(**on, size_kib=700 * MIB),
+        PinVcpus(**on, pin=(Pin(vcpu=0, cpus="1"),)),
+        SetShares(**on, weight=512, cap=50),
         AttachDisk(**on, disk=their_disk()),
         DetachDisk(**on, disk=found.live.disks[0]),
         ChangeMedium(**on, disk=medium),
@@ -265,6 +269,10 @@ def test_every_kind_of_step_is_planned_by_some_story() -> None:
         Story.of(desired(), host(HOSTS[0]), host(HOSTS[1])),
         desired(guest("a", cloud_init=told())),
     )
+    tuned = Options(pin=(Pin(vcpu=0, cpus="1"),), weight=512)
+    mentioned = (FieldName("cpus.pin"), FieldName("cpus.weight"))
+    shared = Story.of(desired(guest("a")), host(HOSTS[0]), host(HOSTS[1]))
+    passed(shared, desired(guest("a")), desired(guest("a", mentioned=mentioned, options=tuned)))
     half = Story.of(desired(small), host(HOSTS[0]), host(HOSTS[1], capabilities=UNABLE))
     for _ in range(2):
         half.carry_out(half.plan())

@@ -33,7 +33,7 @@ WHERE = {HOSTS[0]: MAIN}
 
 
 def _story(domain_type: DomainType = DomainType.KVM) -> Story:
-    one = replace(host(HOSTS[0]), domain_type=domain_type)
+    one = replace(host(HOSTS[0], xen=domain_type is DomainType.XEN), domain_type=domain_type)
     story = Story.of(desired(guest("a"), hosts=WHERE), one)
     story.passes()
     return story
@@ -170,3 +170,59 @@ def test_values_are_told_in_words() -> None:
         ("rng", "yes", "none"),
         ("graphics", "none", "vnc on 127.0.0.1"),
     ]
+
+
+def _running_with(story: Story, options: Options) -> None:
+    found = story.find("a")
+    assert found.stored is not None
+    both = replace(found.stored, options=options)
+    story.stage("a", stored=both, live=both, stored_digest=digest_of(both))
+
+
+def _live(story: Story) -> Options:
+    found = story.find("a").live
+    assert found is not None
+    return found.options
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "live"),
+    [
+        ((), (Pin(vcpu=0, cpus="1"),), True),
+        ((Pin(vcpu=0, cpus="1"),), (Pin(vcpu=0, cpus="2"),), True),
+        ((), (Pin(vcpu=1, cpus="1"),), False),  # it has one virtual CPU now, and can have four
+        ((Pin(vcpu=0, cpus="1"),), (), False),
+    ],
+)
+def test_a_pin_is_moved_while_the_guest_runs_but_not_taken_away(
+    before: tuple[Pin, ...], after: tuple[Pin, ...], *, live: bool
+) -> None:
+    """Libvirt would remember a pin to all processors, which is not the same as none."""
+    story = _story()
+    _running_with(story, Options(cpu=HOST_MODEL, pin=before))
+    changes = _change(story, guest("a", mentioned=(PIN,), options=Options(pin=after)))
+    assert _stored(story).pin == after
+    assert _live(story).pin == (after if live else before)
+    assert ("cpus.pin" in changes) is not live
+
+
+def test_shares_that_are_not_ours_stay_as_the_scheduler_has_them() -> None:
+    """One call sets both; a person's weight is told back as it is."""
+    story = _story(DomainType.XEN)
+    _running_with(story, Options(weight=700))
+    cap = FieldName("cpus.cap")
+    _change(story, guest("a", mentioned=(cap,), options=Options(cap=50)))
+    assert _live(story) == _stored(story) == Options(weight=700, cap=50)
+    assert not story.refused
+
+
+def test_a_cap_that_was_lost_at_a_start_is_given_again() -> None:
+    """Note [Shares]: Xen's scheduler is told of it only while the guest runs."""
+    story = _story(DomainType.XEN)
+    wish = guest("a", mentioned=(FieldName("cpus.cap"),), options=Options(cap=50))
+    _change(story, wish)
+    found = story.find("a")
+    assert found.live is not None
+    story.stage("a", live=replace(found.live, options=NO_OPTIONS))
+    assert _change(story, wish) == {}
+    assert _live(story) == Options(cap=50)
