@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, assert_never
 
 from reconciler.domxml.document import drop, forget, make, number, only, put, said, tell
@@ -36,6 +37,17 @@ _OVMF_ON_XEN = "/usr/lib/xen/boot/ovmf.bin"
 
 libxl takes the loader's type as the wish for OVMF and looks for the file by itself.
 """
+
+
+_OWN_KEYS = {"enabled": "no", "name": "enrolled-keys"}
+"""Of the files that there are, one that trusts nobody's keys yet.
+
+libvirt's first choice on Debian trusts Microsoft's alone, and so starts no image that is signed by
+nobody. What a person wrote of features is theirs and stays.
+"""
+
+_VARIABLES = re.compile(r"/var/lib/libvirt/qemu/nvram/[^/]+_VARS\.fd")
+"""Where libvirt keeps and finds again a guest's variables if nobody says otherwise."""
 
 
 def read(domain: Element, kind: Kind) -> Boot:
@@ -116,6 +128,12 @@ def _write_firmware(os: Element, wanted: Firmware, kind: Kind) -> None:
     """Let the hypervisor choose the file; one that was chosen for the other firmware must go."""
     if _is_uefi(os, kind) is (wanted is Firmware.UEFI):
         return
+    variables = (os.findtext("nvram") or "").strip()
+    if variables and not _VARIABLES.fullmatch(variables):
+        raise RefusedError(
+            f"domain {kind.name}: its firmware's variables lie at {variables}, and nothing would "
+            "lead back to them: change its firmware by hand"
+        )
     drop(os, "loader", "nvram", "firmware")
     match wanted:
         case Firmware.UEFI if kind.on_xen:
@@ -124,6 +142,7 @@ def _write_firmware(os: Element, wanted: Firmware, kind: Kind) -> None:
             put(os, loader, after=os.find("type"))
         case Firmware.UEFI:
             os.set("firmware", "efi")
+            put(os, make("firmware", {}, make("feature", _OWN_KEYS)), after=os.find("type"))
         case Firmware.BIOS:
             forget(os, "firmware")
         case _:

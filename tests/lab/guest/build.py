@@ -20,7 +20,16 @@ from tests.lab.guest import debian
 HERE = Path(__file__).parent
 KERNEL_PACKAGE = "linux-image-cloud-amd64"
 AGENT_PACKAGE = "qemu-guest-agent"
-COPIED_FROM = ["busybox-static", "e2fsprogs", "genisoimage", "libc6", "qemu-utils"]
+STUB_PACKAGE = "systemd-boot-efi"
+COPIED_FROM = [
+    "binutils",
+    "busybox-static",
+    "e2fsprogs",
+    "genisoimage",
+    "libc6",
+    "mtools",
+    "qemu-utils",
+]
 
 # In the order in which the guest loads them; what each needs is loaded before it. ext4 is built
 # in. The kernel has no AHCI, so a SATA disk or cdrom stays unseen; IDE and virtio-scsi are seen.
@@ -38,6 +47,7 @@ MODULES = [
     "pvpanic-mmio",
     "pvpanic-pci",
     "button",
+    "efivarfs",
     "evdev",
     "xen-blkfront",
     "xen-netfront",
@@ -46,6 +56,10 @@ MODULES = [
 PROGRAMS = ["/usr/sbin/mke2fs", "/usr/sbin/resize2fs"]
 IMAGE_SAYS = "made from the image"
 IMAGE_MIB = 64
+UEFI_IMAGE_MIB = 48
+UEFI_CMDLINE = "console=ttyS0 quiet"
+UEFI_SECTIONS = {".cmdline": 0x30000, ".linux": 0x2000000, ".initrd": 0x3000000}
+"""Where the stub expects what it starts, far enough apart; see systemd-stub(7)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +87,11 @@ class GuestFiles:
     def image_qcow2(self) -> Path:
         """The same disk image as qcow2."""
         return self.directory / "lab.qcow2"
+
+    @property
+    def image_uefi(self) -> Path:
+        """A raw disk image from which firmware of the UEFI kind starts the guest's system."""
+        return self.directory / "uefi.raw"
 
     @property
     def iso(self) -> Path:
@@ -108,14 +127,16 @@ def _build(workshop: Path, copied: dict[str, str]) -> None:
         for name in debian.dependencies(KERNEL_PACKAGE, scrap)
         if name.startswith("linux-image-")
     )
-    kernel, agent = scrap / "kernel", scrap / "agent"
-    fetched = debian.unpack({kernel_package: kernel, AGENT_PACKAGE: agent}, scrap)
+    kernel, agent, stub = scrap / "kernel", scrap / "agent", scrap / "stub"
+    wanted = {kernel_package: kernel, AGENT_PACKAGE: agent, STUB_PACKAGE: stub}
+    fetched = debian.unpack(wanted, scrap)
     (boot_image,) = (kernel / "boot").glob("vmlinuz-*")
     shutil.copy(boot_image, made.kernel)
     root = scrap / "root"
     _lay_out(root, kernel, agent)
     _pack(root, made.initrd)
     _make_images(made, scrap)
+    _make_uefi_image(made, stub, scrap)
     shutil.rmtree(scrap)
     (workshop / "built-from.json").write_text(json.dumps(copied | fetched, indent=2) + "\n")
 
@@ -201,6 +222,29 @@ def _make_images(made: GuestFiles, scrap: Path) -> None:
     formats = ["-f", "raw", "-O", "qcow2"]
     _run(["qemu-img", "convert", *formats, str(made.image_raw), str(made.image_qcow2)])
     _run(["genisoimage", "-quiet", "-R", "-V", "LAB", "-o", str(made.iso), str(content)])
+
+
+def _make_uefi_image(made: GuestFiles, stub: Path, scrap: Path) -> None:
+    """Bind kernel, initial RAM disk and command line into one program, as firmware starts it."""
+    cmdline, program = scrap / "cmdline", scrap / "bootx64.efi"
+    cmdline.write_text(UEFI_CMDLINE)
+    contents = {".cmdline": cmdline, ".linux": made.kernel, ".initrd": made.initrd}
+    sections = [
+        word
+        for name, content in contents.items()
+        for word in (
+            f"--add-section={name}={content}",
+            f"--change-section-vma={name}={UEFI_SECTIONS[name]:#x}",
+        )
+    ]
+    source = stub / "usr/lib/systemd/boot/efi/linuxx64.efi.stub"
+    _run(["objcopy", *sections, str(source), str(program)])
+    image = str(made.image_uefi)
+    with made.image_uefi.open("wb") as disk:
+        os.truncate(disk.fileno(), UEFI_IMAGE_MIB * 1024 * 1024)
+    _run(["mformat", "-i", image, "::"])
+    _run(["mmd", "-i", image, "::/EFI", "::/EFI/BOOT"])
+    _run(["mcopy", "-i", image, str(program), "::/EFI/BOOT/BOOTX64.EFI"])
 
 
 def _run(command: list[str]) -> str:
