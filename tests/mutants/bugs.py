@@ -283,4 +283,28 @@ BUGS = (
         old="            or not pins\n",
         new="            or pins\n",
     ),
+    Bug(
+        what="a token that was used tells its guest once more",
+        file="seeds.py",
+        old="token_of(wish.rerun) not in tokens\n",
+        new="bool(token_of(wish.rerun))\n",
+    ),
+    Bug(
+        what="a seed goes although its guest was not started with it",
+        file="seeds.py",
+        old="    if not _has(guest.live, seed):",
+        new="    if seed.done:",
+    ),
+    Bug(
+        what="a seed goes while its guest still has it",
+        file="seeds.py",
+        old="_has(existing.stored, old) or _has(existing.guest.live, old)\n",
+        new="_has(existing.stored, old)\n",
+    ),
+    Bug(
+        what="a half-made seed is taken for a whole one",
+        file="seeds.py",
+        old="listed and (host.name, old.pool, old.volume) in memory.filled",
+        new="listed",
+    ),
 )
