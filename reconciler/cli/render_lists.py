@@ -119,10 +119,17 @@ def _synced(status: GuestStatus, picture: Picture, page: Page) -> tuple[str, str
             return "no", "yellow"
         return "yes", "green"
     parts = []
-    restart = [change for change in status.changes if change.reason is Reason.NEEDS_RESTART]
+    # What waits and has no effect on the guest (a seed that was not read yet) is no matter of sync.
+    changes = [
+        change
+        for change in status.changes
+        if not (change.fate is Fate.WAITING and change.label is Label.NONE)
+        or Sync.NO in (status.stored, status.live)
+    ]
+    restart = [change for change in changes if change.reason is Reason.NEEDS_RESTART]
     if restart:
         parts.append("restart pending")
-    rest = [change for change in status.changes if change not in restart]
+    rest = [change for change in changes if change not in restart]
     kinds = {
         Fate.NOW: "drift" if _as_marked(status, picture) else "pending",
         Fate.RUNNING: "pending",

@@ -172,6 +172,7 @@ def folded(changes: Sequence[Change]) -> tuple[Change, ...]:
     told = []
     for change in changes:
         part = _PARTS.get(change.label) if change.field else None
+        part = "seed" if part == "disk" and change.field == "cloudInit" else part
         if change.guest in made and part and change.fate is Fate.NOW:
             parts.setdefault(change.guest, []).append(part)
         else:
@@ -189,6 +190,7 @@ def _with_parts(change: Change, parts: Sequence[str]) -> Change:
         return change
     disks = parts.count("disk")
     said = [f"with {words.counted(disks, 'disk')}"] if disks else []
+    said += ["told by cloud-init"] if "seed" in parts else []
     said += ["then started"] if "start" in parts else []
     return replace(change, message=", ".join(said))
 

@@ -41,7 +41,7 @@ class SeedData:
 
     def __str__(self) -> str:
         """How a person is shown it."""
-        return f"{self.size_bytes} bytes, digest {self.digest[:12]}"
+        return f"{self.size_bytes} bytes, digest {self.digest[:8]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

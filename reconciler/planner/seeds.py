@@ -215,7 +215,7 @@ def _refusal(guest: DesiredGuest, told: Digest | None) -> tuple[Change, ...]:
     refusal = refusal_of(
         guest,
         "cloudInit",
-        "nothing told" if told is None else f"digest {told[:12]}",
+        "nothing" if told is None else told[:8],
         str(wish.data),
         Reason.CREATE_ONLY,
         "cloud-init acts at the first start only; to have it act once more, write a new token"

@@ -37,6 +37,8 @@ AFTER = wish(
 
 TWO = wish(guest("lists"), guest("web"))
 
+_TOLD = '  cloudInit: {userData: "hush"}\n'
+
 _EMULATED = "    - {name: eth1, network: servers, model: e1000}\n"
 
 _NAMED = "  snapshots: [before-upgrade, {name: after-upgrade, quiesced: true}]\n"
@@ -78,6 +80,11 @@ PICTURES = {
     ),
     "empty": picture(wish(), bare()),
     "warnings": picture(wish(guest("lists", more=_EMULATED), guest("web")), bare()),
+    "told": picture(wish(guest("lists", more=_TOLD)), bare()),
+    "told-otherwise": picture(
+        wish(guest("lists", more=_TOLD.replace("hush", "other hush"))),
+        made(wish(guest("lists", more=_TOLD))),
+    ),
     "trash": picture(wish(guest("web")), made(wish(guest("web")), made(TWO))),
     "snapshots": picture(
         _with_snapshots(_UNNAMED),
@@ -169,6 +176,11 @@ def everything(seen: Picture, page: Page) -> list[Text]:
         *render_diff(names, seen, page),
         *(line for name in names for line in render_description(name, seen, page)),
     ]
+
+
+@pytest.mark.parametrize("name", ["told", "told-otherwise"])
+def test_what_a_guest_is_told_is_shown_nowhere(name: str) -> None:
+    assert "hush" not in plain(everything(PICTURES[name], WIDE))
 
 
 @pytest.mark.parametrize("name", PICTURES)
