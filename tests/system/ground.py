@@ -64,6 +64,8 @@ class Ground:
             state_dir=self.state,
             patience_s=30,
             kernel_prefixes=("/boot",),
+            device_prefixes=("/dev",),
+            file_prefixes=("/srv/shared",),
             overlay_elements=self.places,
         )
 
