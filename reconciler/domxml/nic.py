@@ -172,7 +172,8 @@ def _read_source(element: Element) -> NicSource:
         if network and kind in {"network", "bridge"}:
             return NetworkSource(network=network)
         if bridge and kind == "bridge":
-            return BridgeSource(bridge=bridge)
+            tag = _vlan(element)
+            return BridgeSource(bridge=bridge, openvswitch=_on_openvswitch(element), vlan=tag)
     other = make("interface", {"type": kind})
     if source is not None:
         copy = deepcopy(source)
@@ -180,6 +181,33 @@ def _read_source(element: Element) -> NicSource:
         forget(copy, *_OF_THE_RUN)
         other.append(copy)
     return OtherNicSource(digest=digest_of_tree(other))
+
+
+def _on_openvswitch(element: Element) -> bool:
+    port = element.find("virtualport")
+    return port is not None and port.get("type") == "openvswitch"
+
+
+def _vlan(element: Element) -> int | None:
+    """The one tag of a port; a trunk of several is somebody's own, and no field models it."""
+    vlan = element.find("vlan")
+    if vlan is None or vlan.attrib or len(vlan) != 1 or set(vlan[0].attrib) != {"id"}:
+        return None
+    return number(vlan[0].get("id"))
+
+
+def _write_port(element: Element, wanted: BridgeSource) -> None:
+    """Make the port one of an Open vSwitch, or of a plain bridge, in the VLAN that is wanted."""
+    if wanted.openvswitch is not _on_openvswitch(element):
+        drop(element, "virtualport")
+        if wanted.openvswitch:
+            port = make("virtualport", {"type": "openvswitch"})
+            put(element, port, after=element.find("source"))
+    if wanted.vlan != _vlan(element):
+        drop(element, "vlan")
+        if wanted.vlan is not None:
+            vlan = make("vlan", {}, make("tag", {"id": str(wanted.vlan)}))
+            put(element, vlan, after=element.find("source"))
 
 
 def _write_source(element: Element, wanted: NicSource, kind: Kind) -> None:
@@ -200,3 +228,5 @@ def _write_source(element: Element, wanted: NicSource, kind: Kind) -> None:
     put(element, make("source", place), after=element.find("mac") if old is None else old)
     if old is not None:
         take_out(old)
+    if isinstance(wanted, BridgeSource):
+        _write_port(element, wanted)

@@ -63,6 +63,7 @@ _NOT_ON_XEN: Mapping[str, Denial] = {
     "disks.nbd": Denial(why="libxl reads no image over NBD"),
     "disks.rbd": Denial(why="reading Ceph images under libxl has not been proven"),
     "disks.serial": Denial(why="libxl gives disks no serial number"),
+    "networks.openvswitch": Denial(why="libxl's ports of an Open vSwitch have not been proven"),
     "networks.link": Denial(why="libxl has no cable to pull"),
     "networks.queues": Denial(why="libxl sets no number of queues"),
 }

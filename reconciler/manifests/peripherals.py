@@ -264,6 +264,9 @@ class _Common(TypedDict):
 
 def _common(draft: Draft, path: tuple[Key, ...], spec: DiskSpec) -> _Common:
     """What every sort of disk may say of itself."""
+    if spec.read_only and spec.bus in ("ide", "sata"):
+        hint = "take another bus, or take readOnly out"
+        draft.complain((*path, "readOnly"), f"{spec.bus} disks are always writable", hint)
     named = {*DISK_FIELDS, BUS, READ_ONLY}
     said = {DiskSpec.model_fields[name].alias or name for name in spec.model_fields_set}
     return {

@@ -20,7 +20,7 @@ from reconciler.model.desired import (
 from reconciler.model.names import HostName, LibvirtPool, NetworkName, PoolName, StorageName
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from uuid import UUID
 
     from reconciler.manifests.construct import Key
@@ -99,6 +99,7 @@ class SurroundingsBuilder:
         self._refuse_one_machine_twice(hosts)
         storages = {name: self._storage(entry) for name, entry in self._of("Storage").items()}
         networks = {name: self._network(entry) for name, entry in self._of("Network").items()}
+        self._refuse_two_vlans_on_one_bridge(networks)
         return Surroundings(
             repository=repository,
             hosts={host.name: host for host in hosts.values()},
@@ -195,6 +196,15 @@ class SurroundingsBuilder:
         spec = manifest.spec
         for complaint in _one_of("spec", spec):
             self._complain(entry, complaint)
+        if spec.openvswitch and spec.bridge is None and spec.libvirt_network is not None:
+            self._complain(
+                entry,
+                Complaint(
+                    path=("spec", "openvswitch"),
+                    message="means nothing beside libvirtNetwork, which knows by itself what it is",
+                    hint="take it out, or name the bridge",
+                ),
+            )
         by_host: dict[HostName, str] = {}
         for host, there in spec.hosts.items():
             self._check(entry, ("spec", "hosts", host), "Host", host)
@@ -207,7 +217,54 @@ class SurroundingsBuilder:
             libvirt_network=spec.libvirt_network,
             hosts=by_host,
             origin=entry.origin,
+            vlan=spec.vlan,
+            openvswitch=spec.openvswitch,
         )
+
+    def _refuse_two_vlans_on_one_bridge(self, networks: Mapping[str, DesiredNetwork]) -> None:
+        """A plain bridge is in one VLAN: a tag that libvirt cannot set there is asked of nobody."""
+        seen: dict[tuple[HostName | None, str], DesiredNetwork] = {}
+        for name, network in sorted(networks.items()):
+            for place in _bridges(network):
+                other = seen.setdefault(place, network)
+                if other is network or _get_along(network, other):
+                    continue
+                entry, there = self._of("Network")[name], self._of("Network")[other.name]
+                self._complain(entry, _two_vlans(place[1], network, other, there))
+                break
+
+
+def _bridges(network: DesiredNetwork) -> Iterator[tuple[HostName | None, str]]:
+    """The bridges of a network, each with the host that calls it so; None for all the others."""
+    if network.bridge is not None:
+        yield None, network.bridge
+        yield from network.hosts.items()
+
+
+def _get_along(one: DesiredNetwork, other: DesiredNetwork) -> bool:
+    """Whether both may be said of one bridge."""
+    if bool(one.openvswitch) is not bool(other.openvswitch):
+        return False
+    return bool(one.openvswitch) or None in (one.vlan, other.vlan) or one.vlan == other.vlan
+
+
+def _two_vlans(
+    bridge: str, network: DesiredNetwork, other: DesiredNetwork, there: Entry
+) -> Complaint:
+    if bool(network.openvswitch) is not bool(other.openvswitch):
+        is_one = "an" if other.openvswitch else "no"
+        return Complaint(
+            path=("spec", "bridge"),
+            message=f'"{bridge}" is {is_one} Open vSwitch in network "{other.name}",'
+            f" {there.place_of('spec', 'bridge')}",
+            hint="write openvswitch the same in both",
+        )
+    return Complaint(
+        path=("spec", "vlan"),
+        message=f'"{bridge}" is VLAN {other.vlan} in network "{other.name}",'
+        f" {there.place_of('spec', 'vlan')}, and a plain bridge cannot tag",
+        hint="give each VLAN its own bridge, or write openvswitch: true",
+    )
 
 
 def _one_of(path: str, spec: NetworkSpec) -> list[Complaint]:

@@ -256,9 +256,14 @@ class Disk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BridgeSource:
-    """The NIC's other end is a port of this bridge of the host."""
+    """The NIC's other end is a port of this bridge of the host.
+
+    On an Open vSwitch the port may be in the VLAN ``vlan``; a plain bridge knows of none.
+    """
 
     bridge: str
+    openvswitch: bool = False
+    vlan: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

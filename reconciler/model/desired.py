@@ -143,7 +143,9 @@ class DesiredStorage:
 class DesiredNetwork:
     """Something to plug NICs into: a bridge of the host, or a network that libvirt keeps.
 
-    Exactly one of ``bridge`` and ``libvirt_network`` is set; ``hosts`` overrides its name.
+    Exactly one of ``bridge`` and ``libvirt_network`` is set; ``hosts`` overrides its name. ``vlan``
+    is a tag only on an Open vSwitch, and else tells which VLAN the bridge is. ``openvswitch`` is
+    None where nobody says.
     """
 
     name: NetworkName
@@ -151,6 +153,8 @@ class DesiredNetwork:
     libvirt_network: str | None
     hosts: Mapping[HostName, str]
     origin: Origin
+    vlan: int | None = None
+    openvswitch: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

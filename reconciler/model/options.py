@@ -228,6 +228,10 @@ DISK_FIELDS: Mapping[FieldName, str] = {
 """What a manifest calls each option of a disk, below the disk's entry."""
 
 
+OPENVSWITCH = FieldName("openvswitch")
+"""Optional field of a card that is no option: its Network says it, and the VLAN with it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NicOptions:
     """The options of one network card."""

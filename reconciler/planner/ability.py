@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reconciler.model.definition import GuestType, NbdSource, RbdSource
+from reconciler.model.definition import BridgeSource, GuestType, NbdSource, RbdSource
 from reconciler.model.names import FieldName
 from reconciler.model.options import NO_DISK_OPTIONS, NO_NIC_OPTIONS, NO_OPTIONS
 from reconciler.planner.options import impossible_of_device, impossible_options
@@ -71,6 +71,10 @@ def _in_nic(
 ) -> Iterator[tuple[str, str]]:
     there = before.options if before is not None else NO_NIC_OPTIONS
     yield from impossible_of_device(nic.options, type_, capabilities, there=there)
+    if isinstance(nic.source, BridgeSource) and nic.source.openvswitch:
+        denial = capabilities.without.get((type_, FieldName("networks.openvswitch")))
+        if denial is not None and (before is None or before.source != nic.source):
+            yield "network", denial.why
     models = capabilities.nic_models
     if nic.model is None or models is None or type_ is not GuestType.HVM:
         return

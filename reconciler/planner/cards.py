@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from reconciler.model.definition import (
@@ -13,7 +13,8 @@ from reconciler.model.definition import (
     Nic,
 )
 from reconciler.model.mark import MarkedNic
-from reconciler.model.options import NO_NIC_OPTIONS
+from reconciler.model.names import FieldName
+from reconciler.model.options import NO_NIC_OPTIONS, OPENVSWITCH
 from reconciler.model.plan import Reason
 from reconciler.planner.disks import refusal_of
 from reconciler.planner.options import (
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from reconciler.model.definition import NicSource
-    from reconciler.model.desired import DesiredGuest, DesiredNic, DesiredWorld
+    from reconciler.model.desired import DesiredGuest, DesiredNetwork, DesiredNic, DesiredWorld
     from reconciler.model.observed import ObservedHost
     from reconciler.model.plan import Change
     from reconciler.planner.disks import Existing
@@ -70,27 +71,40 @@ def _card(
     live = None
     if existing is not None and existing.guest.live is not None:
         live = existing.guest.live.nic(wish.mac)
+    network = desired.networks[wish.network]
+    mentioned = frozenset(wish.mentioned)
+    if network.openvswitch is not None:
+        mentioned |= {OPENVSWITCH}
     model: str | None = _model(wish, host)
     impossible = dict(_impossible(wish, model, type_, host, before))
+    denial = host.capabilities.without.get((type_, FieldName("networks.openvswitch")))
+    if network.openvswitch and denial is not None:
+        impossible["network"] = (network.name, denial.why)
     refusals.extend(
         refusal_of(guest, f"networks[{wish.name}].{field}", "", said, Reason.NOT_SUPPORTED, why)
         for field, (said, why) in impossible.items()
     )
-    if "model" in impossible:
-        if before is None:
-            return None
+    if before is None and impossible.keys() & {"model", "network"}:
+        return None
+    if before is not None and "model" in impossible:
         model = before.model
     marked = existing.mark.nics if existing is not None else ()
     owner = Ownership(
-        mentioned=frozenset(wish.mentioned),
+        mentioned=mentioned,
         marked=frozenset(field for one in marked if one.mac == wish.mac for field in one.fields),
-        refused=frozenset(field for field in wish.mentioned if field in impossible),
+        refused=frozenset(
+            field
+            for field in mentioned
+            if field in impossible or (field == OPENVSWITCH and "network" in impossible)
+        ),
     )
     there = before.options if before is not None else NO_NIC_OPTIONS
     back = options_back(NO_NIC_OPTIONS, there, live.options if live is not None else None)
+    if all(_is_plain(one) for one in (before, live) if one is not None):
+        back |= {OPENVSWITCH}
     nic = Nic(
         mac=wish.mac,
-        source=_source(wish, host, desired),
+        source=_source(network, host, owner, before),
         model=model,
         options=choose_options(owner, wish.options, there, NO_NIC_OPTIONS),
     )
@@ -124,12 +138,27 @@ def _impossible(
         yield field, ("", why)
 
 
-def _source(wish: DesiredNic, host: ObservedHost, desired: DesiredWorld) -> NicSource:
-    network = desired.networks[wish.network]
+def _source(
+    network: DesiredNetwork, host: ObservedHost, owner: Ownership, before: Nic | None
+) -> NicSource:
+    """What a card is plugged into; a port that somebody else made one of a switch stays one."""
     name = network.hosts.get(host.name)
-    if network.bridge is not None:
-        return BridgeSource(bridge=name or network.bridge)
-    return NetworkSource(network=name or network.libvirt_network or "")
+    if network.bridge is None:
+        return NetworkSource(network=name or network.libvirt_network or "")
+    plain = BridgeSource(bridge=name or network.bridge)
+    there = before.source if before is not None else None
+    on_switch = bool(network.openvswitch)
+    said = replace(plain, openvswitch=on_switch, vlan=network.vlan if on_switch else None)
+    stored = plain
+    if isinstance(there, BridgeSource):
+        stored = replace(plain, openvswitch=there.openvswitch, vlan=there.vlan)
+    return owner.choose(OPENVSWITCH, said=said, default=plain, stored=stored)
+
+
+def _is_plain(nic: Nic) -> bool:
+    """Whether nothing is left of a port of an Open vSwitch."""
+    source = nic.source
+    return not (isinstance(source, BridgeSource) and (source.openvswitch or source.vlan))
 
 
 def with_others(

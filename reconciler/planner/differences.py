@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from reconciler.model.definition import (
     BlockSource,
+    BridgeSource,
     Bus,
     DiskDevice,
     FileSource,
@@ -20,11 +21,13 @@ from reconciler.model.definition import (
     KernelBoot,
     LoaderBoot,
     NbdSource,
+    NetworkSource,
+    OtherNicSource,
     OtherSource,
     RbdSource,
     VolumeSource,
 )
-from reconciler.model.options import BUS, READ_ONLY
+from reconciler.model.options import BUS, OPENVSWITCH, READ_ONLY
 from reconciler.model.plan import Label
 from reconciler.planner import words
 from reconciler.planner.options import differing_options, kept_options
@@ -32,7 +35,7 @@ from reconciler.planner.options import differing_options, kept_options
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-    from reconciler.model.definition import Boot, Disk, GuestDefinition, Nic
+    from reconciler.model.definition import Boot, Disk, GuestDefinition, Nic, NicSource
     from reconciler.model.names import DiskName, FieldName, MacAddress, NicName, Target
     from reconciler.model.observed import Capabilities
 
@@ -357,8 +360,18 @@ def _nics(wanted: GuestDefinition, actual: GuestDefinition, owned: Owned) -> Ite
             )
         elif new is not None and old is not None:
             fields = owned.of_nics.get(mac, frozenset())
-            options = kept_options(new.options, old.options, fields)
-            yield from _within_nic(field, replace(new, options=options), old, fields)
+            yield from _within_nic(field, _nic_as_owned(new, old, fields), old, fields)
+
+
+def _nic_as_owned(new: Nic, old: Nic, owned: Collection[FieldName]) -> Nic:
+    """The card that is wanted, with each optional field that is not ours as it is."""
+    source, there = new.source, old.source
+    if isinstance(source, BridgeSource) and isinstance(there, BridgeSource):
+        ours = OPENVSWITCH in owned
+        kept = replace(source, openvswitch=there.openvswitch, vlan=there.vlan)
+        source = source if ours else kept
+    options = kept_options(new.options, old.options, owned)
+    return replace(new, source=source, options=options)
 
 
 def _within_nic(
@@ -367,7 +380,7 @@ def _within_nic(
     """Where one card is not as wanted: what it is plugged into, what it is, its options."""
     if new.source != old.source:
         yield Difference(
-            kind=Kind.NIC_NETWORK,
+            kind=Kind.NIC_NETWORK if _same_port(new.source, old.source) else Kind.NIC_OTHER,
             field=field,
             before=nic_words(old),
             after=nic_words(new),
@@ -386,10 +399,28 @@ def _within_nic(
             )
 
 
+def _same_port(new: NicSource, old: NicSource) -> bool:
+    """Whether only the place changes: what sort of port a card has, its start decides."""
+    ports = [
+        (one.openvswitch, one.vlan) if isinstance(one, BridgeSource) else (False, None)
+        for one in (new, old)
+    ]
+    return ports[0] == ports[1]
+
+
 def nic_words(nic: Nic) -> str:
-    """``02:…:01 on br120 (virtio)``."""
-    source = getattr(nic.source, "bridge", None) or getattr(nic.source, "network", None)
-    return f"{nic.mac} on {source or 'a connection of its own'} ({nic.model or 'default model'})"
+    """``02:…:01 on br120 (virtio)``, and ``VLAN 120`` where the port is tagged."""
+    match nic.source:
+        case BridgeSource():
+            tag = f" VLAN {nic.source.vlan}" if nic.source.vlan else ""
+            source = f"{nic.source.bridge}{tag}{' (Open vSwitch)' * nic.source.openvswitch}"
+        case NetworkSource():
+            source = nic.source.network
+        case OtherNicSource():
+            source = "a connection of its own"
+        case _:
+            assert_never(nic.source)
+    return f"{nic.mac} on {source} ({nic.model or 'default model'})"
 
 
 def _channels(wanted: GuestDefinition, actual: GuestDefinition) -> Iterator[Difference]:

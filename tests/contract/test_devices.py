@@ -5,6 +5,7 @@ The stand-in and a real QEMU host are asked the same; the latter opens every sou
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ import pytest
 from reconciler.errors import RefusedError, TransientError
 from reconciler.model.definition import (
     BlockSource,
+    BridgeSource,
     Bus,
     Disk,
     DiskFormat,
@@ -48,6 +50,7 @@ from tests.contract.test_host import (
     where_guests_live,
 )
 from tests.lab.qemu import Agent
+from tests.lab.qemu.sources import EXPORT, FILE, NBD_HOST, NBD_PORT, Sources
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,9 +61,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
-FOLDER = "/srv/shared/contract"
-NBD_PORT = 10809
-NBD = NbdSource(server=Endpoint(host="127.0.0.1", port=NBD_PORT), export="data")
+NBD = NbdSource(server=Endpoint(host=NBD_HOST, port=NBD_PORT), export=EXPORT)
 OPTIONS = DiskOptions(
     cache=Cache.NONE,
     discard=Discard.UNMAP,
@@ -154,36 +155,9 @@ def test_a_cable_is_pulled_and_put_back_and_nothing_else_of_the_card_changes(
 # ---------------------------------------------------------------------------- real sources, on QEMU
 
 
-class Sources:
-    """Images of 16 MiB on the host that no storage pool holds, until the test is over."""
-
-    def __init__(self, ground: QemuGround) -> None:
-        """Make a file, a block device and a server, each with an image of its own."""
-        self._run = ground.lab.run
-        raw, qcow2 = f"{FOLDER}/exported.raw", f"{FOLDER}/data.qcow2"
-        self._run("mkdir", FOLDER)
-        self._run("truncate", "--size=16M", raw, f"{FOLDER}/device.raw")
-        self._run("qemu-img", "create", "-q", "-f", "qcow2", qcow2, "16M")
-        self._loop = self._run("losetup", "--find", "--show", f"{FOLDER}/device.raw").strip()
-        server = ["qemu-nbd", "--fork", "--persistent", "--bind=127.0.0.1", f"--port={NBD_PORT}"]
-        server += ["--export-name=data", "--format=raw", f"--pid-file={FOLDER}/nbd.pid", raw]
-        self._run(*server)
-        self.all: tuple[GivenSource, ...] = (
-            BlockSource(path=self._loop),
-            FileSource(path=qcow2, format=DiskFormat.QCOW2),
-            NbdSource(server=Endpoint(host="127.0.0.1", port=NBD_PORT), export="data"),
-        )
-
-    def clear(self) -> None:
-        """Take them away."""
-        self._run("losetup", "--detach", self._loop)
-        self._run("sh", "-c", f"kill $(cat {FOLDER}/nbd.pid)")
-        self._run("rm", "-r", FOLDER)
-
-
 @pytest.fixture
 def sources(qemu: QemuGround) -> Iterator[Sources]:
-    made = Sources(qemu)
+    made = Sources(qemu.lab)
     try:
         yield made
     finally:
@@ -192,6 +166,12 @@ def sources(qemu: QemuGround) -> Iterator[Sources]:
 
 
 _SERIALS = "for disk in /sys/block/vd*; do echo $(cat $disk/serial); done"
+
+
+def _given(sources: Sources) -> tuple[GivenSource, ...]:
+    """Each sort of source, as a manifest would name it."""
+    file = FileSource(path=FILE, format=DiskFormat.QCOW2)
+    return (BlockSource(path=sources.device), file, NBD)
 
 
 def test_every_sort_of_source_is_opened_and_let_go(qemu: QemuGround, sources: Sources) -> None:
@@ -206,7 +186,7 @@ def test_every_sort_of_source_is_opened_and_let_go(qemu: QemuGround, sources: So
             source=source,
             options=DiskOptions(serial=f"GIVEN-{letter}", discard=Discard.UNMAP),
         )
-        for letter, source in zip("bcd", sources.all, strict=True)
+        for letter, source in zip("bcd", _given(sources), strict=True)
     ]
     for disk in disks:
         do(qemu, AttachDisk, disk=disk)
@@ -236,7 +216,7 @@ def test_a_guest_starts_with_every_sort_of_source_bus_and_option(
         for letter, bus, source, options in zip(
             "abc",
             buses,
-            sources.all,
+            _given(sources),
             (OPTIONS, DiskOptions(cache=Cache.WRITEBACK), OPTIONS),
             strict=True,
         )
@@ -253,3 +233,19 @@ def test_a_guest_starts_with_every_sort_of_source_bus_and_option(
     assert guest.stored == wanted
     assert (guest.live.disks, guest.live.nics) == (wanted.disks, wanted.nics)
     assert guest.disk_sizes == {disk.target: 16 * MIB for disk in disks}
+
+
+def test_a_port_of_an_open_vswitch_is_kept_as_it_was_told(qemu: QemuGround) -> None:
+    """Libvirt gives it an id of its own, which another tag leaves alone."""
+    card = replace(qemu.nic(1), source=BridgeSource(bridge="ovs0", openvswitch=True, vlan=120))
+    wanted = qemu.define(replace(qemu.definition(), nics=(card,)))
+    assert qemu.guest().stored == wanted
+    [told] = re.findall("interfaceid='([^']+)'", qemu.domain().XMLDesc())
+    moved = replace(card, source=BridgeSource(bridge="ovs0", openvswitch=True, vlan=130))
+    again = qemu.define(replace(wanted, nics=(moved,)))
+    assert qemu.guest().stored == again
+    assert told in qemu.domain().XMLDesc()
+    plain = replace(card, source=BridgeSource(bridge="br0"))
+    last = qemu.define(replace(wanted, nics=(plain,)))
+    assert qemu.guest().stored == last
+    assert "virtualport" not in qemu.domain().XMLDesc()

@@ -452,7 +452,11 @@ DEFINITIONS: Mapping[str, GuestDefinition] = {
             ),
             nics=(
                 replace(_bridge(1, "br120", "virtio"), options=NicOptions(queues=4)),
-                replace(_bridge(2, "br120", "virtio"), options=NicOptions(link=Link.DOWN)),
+                replace(
+                    _bridge(2, "ovs0", "virtio"),
+                    source=BridgeSource(bridge="ovs0", openvswitch=True, vlan=120),
+                    options=NicOptions(link=Link.DOWN),
+                ),
                 replace(_bridge(3, "br120", "e1000"), options=NicOptions(link=Link.UP)),
             ),
             mark=replace(

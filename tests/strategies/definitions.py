@@ -188,7 +188,12 @@ def _disk_options() -> st.SearchStrategy[DiskOptions]:
 @cache
 def nics() -> st.SearchStrategy[Nic]:
     """One network card."""
-    bridges = st.builds(BridgeSource, bridge=st.sampled_from(("br0", "br120")))
+    bridges = st.builds(
+        BridgeSource,
+        bridge=st.sampled_from(("br0", "br120")),
+        openvswitch=st.booleans(),
+        vlan=st.sampled_from((None, 1, 4094)),
+    )
     networks = st.builds(NetworkSource, network=st.sampled_from(("default", "isolated")))
     return st.builds(
         Nic,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field
 
-from reconciler.manifests.fields import Closed, Interface, LibvirtName, Metadata, Name, NotBuilt
+from reconciler.manifests.fields import Closed, Interface, LibvirtName, Metadata, Name, Vlan
 
 
 class NetworkOnHost(Closed):
@@ -40,8 +40,17 @@ class NetworkSpec(Closed):
         description="Hosts that call it otherwise, by name.",
         examples=[{"dom0-b": {"bridge": "xenbr120"}}],
     )
-    vlan: Annotated[int | None, NotBuilt("give each VLAN its own bridge")] = Field(
-        None, description="The VLAN that guests are in."
+    vlan: Vlan | None = Field(
+        None,
+        description=(
+            "The VLAN that guests are in. On a plain bridge it only says which VLAN the bridge is:"
+            " a bridge a VLAN. On an Open vSwitch each card is given the tag."
+        ),
+        examples=[120],
+    )
+    openvswitch: bool | None = Field(
+        None,
+        description="Whether the bridge is an Open vSwitch (KVM), whose ports can be tagged.",
     )
 
 

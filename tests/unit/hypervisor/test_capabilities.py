@@ -26,7 +26,7 @@ def test_what_no_guest_can_have_is_called_as_in_the_manifest() -> None:
     named = {field for row in TABLE.values() for _, field in row.capabilities.without}
     of_disks = {f"disks.{field}" for field in (*DISK_FIELDS, "nbd", "rbd")}
     of_disks |= {f"disks.bus.{bus}" for bus in Bus}
-    of_cards = {f"networks.{field}" for field in NIC_FIELDS}
+    of_cards = {f"networks.{field}" for field in (*NIC_FIELDS, "openvswitch")}
     assert named <= {*FIELDS, *of_disks, *of_cards}
 
 

@@ -94,7 +94,6 @@ SEEN_BY_AN_EDITOR = (
     "pool-windows-not-built",
     "storage-lvm-not-built",
     "storage-shared-not-built",
-    "network-vlan-not-built",
     "repository-id-odd",
 )
 
