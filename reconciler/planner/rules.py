@@ -37,7 +37,7 @@ from reconciler.planner.wanted import adds_nothing
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from reconciler.model.mark import Mark
+    from reconciler.model.mark import Mark, MarkedSeed
     from reconciler.model.names import LibvirtPool, VolumeName
 
 
@@ -174,7 +174,30 @@ def _make_seed(case: Case, fields: tuple[Change, ...]) -> Next:
 
 def _clear_seed(case: Case, fields: tuple[Change, ...]) -> Next:
     """Remove a seed whose work is done, once nothing refers to it."""
-    return _serve_seed(case, fields) if case.wanted.seeding.remove else None
+    seeding = case.wanted.seeding
+    if not seeding.remove or seeding.seed is None:
+        return None
+    user = _other_user(case, seeding.seed)
+    if user is None:
+        return _serve_seed(case, fields)
+    return Block(
+        reason=Reason.CONFLICT,
+        message=f"{user} has the seed of cloud-init plugged in too; take it out there by hand",
+    )
+
+
+def _other_user(case: Case, seed: MarkedSeed) -> str | None:
+    """Another domain of the host that uses the seed: somebody copied the definition."""
+    for other in case.host.guests.values():
+        for definition in (other.stored, other.live) if other.uuid != case.guest.uuid else ():
+            for disk in definition.disks if definition is not None else ():
+                source = disk.source
+                if isinstance(source, VolumeSource) and (source.pool, source.volume) == (
+                    seed.pool,
+                    seed.volume,
+                ):
+                    return other.name
+    return None
 
 
 def _serve_seed(case: Case, fields: tuple[Change, ...]) -> Next:

@@ -15,6 +15,7 @@ from reconciler.model.memory import Memory
 from reconciler.model.names import LibvirtPool, VolumeName
 from reconciler.model.plan import Change, Fate, Reason
 from reconciler.model.steps import CreateSeed, DefineGuest
+from tests.strategies.stories import copied
 from tests.strategies.worlds import (
     ABLE,
     HOSTS,
@@ -367,3 +368,22 @@ def test_a_disk_that_is_added_does_not_get_the_seeds_place() -> None:
     assert [disk.target for disk in found.stored.disks] == ["vda", "vdb", "vdc"]
     assert _seed_in(story) == (True, True)
     assert LibvirtPool("default") == VOLUMES
+
+
+def test_a_seed_that_a_copy_of_the_guest_uses_stays_until_it_is_let_go() -> None:
+    """Somebody copied the definition: the volume is his as well, and the guest goes on."""
+    story = _one(guest("a", cloud_init=told()), wait=False)
+    copied(story, story.find("a"))
+    story.passes()
+    assert SEED in _volumes(story)
+    change = _changes(story)["cloudInit"]
+    assert (change.fate, change.reason) == (Fate.WAITING, Reason.CONFLICT)
+    assert "a-copy has the seed" in change.message
+    uuid = story.find("a-copy").uuid
+    story.hosts[HOSTS[0]].stage(
+        lambda seen: replace(
+            seen, guests={key: one for key, one in seen.guests.items() if key != uuid}
+        )
+    )
+    story.passes()
+    assert SEED not in _volumes(story)
