@@ -19,7 +19,7 @@ from reconciler.cli.options import Form, FromFolder, ListForm, PlanForm, TextFor
 from reconciler.cli.page import Page, tame
 from reconciler.cli.picture import Picture
 from reconciler.cli.render_events import render_events
-from reconciler.cli.render_guest import render_description, render_diff
+from reconciler.cli.render_guest import render_description, render_diff, render_suggestions
 from reconciler.cli.render_history import render_history, render_why
 from reconciler.cli.render_lists import render_guests, render_hosts, render_pools
 from reconciler.cli.render_plan import render_plan
@@ -166,12 +166,21 @@ def diff(
             "--xml", help="Show the domain XML that would be written instead, without secrets."
         ),
     ] = False,
+    suggest: Annotated[
+        bool,
+        typer.Option(
+            "--suggest-ignore",
+            help="Show the lines for the manifests by which the drift would be ignored.",
+        ),
+    ] = False,
     form: PlanForm = TextForm.TEXT,
 ) -> None:
     """Compare guests with their manifests, field by field.
 
     Exits 0 if nothing differs, 1 if something does.
     """
+    if xml and suggest:
+        refuse("--xml and --suggest-ignore exclude each other.")
     if xml:
         leave(_diff_xml(doors, guest, from_folder, form))
     with opened(doors, from_folder=from_folder) as session:
@@ -180,7 +189,7 @@ def diff(
     show(
         form,
         lambda: documents.of_diff(names, picture),
-        lambda page: render_diff(names, picture, page),
+        lambda page: (render_suggestions if suggest else render_diff)(names, picture, page),
     )
     differs = any(picture.plan.statuses[name].changes for name in names)
     leave(ExitCode.DIFFERENCES if differs else ExitCode.OK)

@@ -99,9 +99,10 @@ def of_diff(names: Iterable[GuestName], picture: Picture) -> Document:
                 "name": name,
                 "host": picture.plan.statuses[name].host,
                 "changes": [_change(change) for change in picture.plan.statuses[name].changes],
+                "ignored": [_change(change) for change in picture.plan.statuses[name].ignored],
             }
             for name in names
-            if picture.plan.statuses[name].changes
+            if picture.plan.statuses[name].changes or picture.plan.statuses[name].ignored
         ],
     }
 

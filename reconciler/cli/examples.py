@@ -43,6 +43,7 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
     "diff": (
         Example(line="domops diff", says="every field that differs, of every guest"),
         Example(line="domops diff lists", says="of one guest"),
+        Example(line="domops diff --suggest-ignore", says="how would that drift be ignored?"),
         Example(line="domops diff lists --xml", says="what would be written into its domain XML?"),
     ),
     "events": (

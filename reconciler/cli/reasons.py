@@ -160,6 +160,11 @@ MEANINGS: dict[Reason, Meaning] = {
         to_do="Nothing: it starts when they are ready, or without them when the time is up. The "
         "message says what each of them lacks.",
     ),
+    Reason.IGNORED: Meaning(
+        means="The field is not as the manifest says, and the manifest says to ignore that "
+        "(`ignoreDrift`). It is neither put right nor counted as drift.",
+        to_do="Nothing; or take the field out of `ignoreDrift` to have it put right.",
+    ),
     Reason.ORDER: Meaning(
         means="As many steps are under way on the host as may be at once.",
         to_do="Nothing; it comes when one of them has ended.",

@@ -10,16 +10,17 @@ from rich.text import Text
 from reconciler.cli import words
 from reconciler.cli.conditions import conditions
 from reconciler.cli.page import columns
+from reconciler.cli.picture import UPKEEP, Picture
 from reconciler.cli.render_plan import SHORT_SHA, remark, render_changes, verdict
 from reconciler.model.definition import FirmwareBoot, KernelBoot, LoaderBoot
 from reconciler.model.desired import CdromDisk, GivenDisk, VolumeDisk
+from reconciler.model.ignoring import IGNORABLE
 from reconciler.model.plan import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from reconciler.cli.page import Page
-    from reconciler.cli.picture import Picture
     from reconciler.model.definition import Boot, GuestDefinition
     from reconciler.model.desired import DesiredDisk, DesiredGuest, DesiredNic
     from reconciler.model.names import GuestName
@@ -360,13 +361,36 @@ def render_diff(names: Iterable[GuestName], picture: Picture, page: Page) -> lis
     lines: list[Text] = []
     for name in names:
         status = picture.plan.statuses[name]
-        if not status.changes:
+        if not (status.changes or status.ignored):
             continue
         wanted = picture.world.guests.get(name)
         lines.append(page.text(f"--- {name} on {status.host or 'no host yet'}", "bold"))
         lines.append(page.text(f"+++ {wanted.origin if wanted else 'no manifest'}", "bold"))
-        for change in status.changes:
+        for change in (*status.changes, *status.ignored):
             lines += _hunk(change, page)
+    return lines
+
+
+def render_suggestions(names: Iterable[GuestName], picture: Picture, page: Page) -> list[Text]:
+    """For each guest that differs, the lines for its manifest by which that would be ignored.
+
+    What cannot be ignored stands beside them as a comment.
+    """
+    lines: list[Text] = []
+    for name in names:
+        status, wanted = picture.plan.statuses[name], picture.world.guests.get(name)
+        if wanted is None:
+            continue
+        differing = {change.field for change in status.changes} - {"", UPKEEP, "state"}
+        fields = differing & set(IGNORABLE)
+        others = sorted(differing - fields)
+        if not differing:
+            continue
+        lines.append(page.text(f"# {wanted.origin}, below spec: of {name}", "bold"))
+        if fields:
+            listed = ", ".join(sorted(fields | set(wanted.ignore_drift)))
+            lines.append(page.text(f"  ignoreDrift: [{listed}]"))
+        lines += [page.text(f"  # {field} cannot be ignored") for field in others]
     return lines
 
 

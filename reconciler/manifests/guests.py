@@ -14,6 +14,7 @@ from reconciler.manifests import emulated, machine, peripherals, starting
 from reconciler.manifests.cloudinit import cloud_init
 from reconciler.manifests.derive import derive_uuid
 from reconciler.manifests.drafts import Draft, Flawed
+from reconciler.manifests.ignoring import ignore_drift
 from reconciler.manifests.intent import intent_of
 from reconciler.manifests.kinds import Guest
 from reconciler.manifests.merge import merge
@@ -66,6 +67,7 @@ def build_guest(
     chosen = options(draft, cpus, memory)
     told = cloud_init(draft, disks)
     elements = overlay(draft)
+    ignored = ignore_drift(draft)
     emulated.warn(draft, place)
     uuid = manifest.metadata.uuid or derive_uuid(around.repository, draft.name)
     if draft.complaints or place is None or cpus is None or memory is None:
@@ -112,6 +114,7 @@ def build_guest(
         uuid_said=manifest.metadata.uuid is not None,
         start_after=start_after,
         overlay=elements,
+        ignore_drift=ignored,
         lines=Lines(entry.file.content, entry.document.index, guest_class),
     )
     return replace(guest, intent=intent_of(guest)), tuple(draft.cautions)

@@ -30,7 +30,8 @@ something else than the field's default:
 - ``adopt`` true, of the guest and of a disk;
 - ``cloudInit`` {"digest", "storage"}, with "keep" and "rerun" where they are said; the digest is
   that of the texts;
-- ``xml`` a list, sorted, of [group, element on one line].
+- ``xml`` a list, sorted, of [group, element on one line];
+- ``ignoreDrift`` a sorted list of names.
 
 Not in it: where anything is written, comments, order, which part came from a class, the commit.
 Changing what the first part says changes every digest; then `policy.RENDERER` must be raised.
@@ -102,6 +103,8 @@ def _wanted(guest: DesiredGuest) -> Json:
     if guest.snapshots:
         by_name = sorted(guest.snapshots, key=lambda each: each.name)
         wanted["snapshots"] = [[each.name, each.quiesced] for each in by_name]
+    if guest.ignore_drift:
+        wanted["ignoreDrift"] = list(guest.ignore_drift)
     if guest.overlay:
         wanted["xml"] = [[one.group, str(one.element)] for one in guest.overlay]
     return wanted

@@ -339,6 +339,7 @@ class DesiredGuest:
     warnings: tuple[GuestWarning, ...] = ()
     uuid_said: bool = False
     start_after: tuple[StartAfter, ...] = ()
+    ignore_drift: tuple[str, ...] = ()
     cloud_init: DesiredCloudInit | None = None
     lines: Mapping[str, int] = field(default_factory=dict, compare=False)
     """Line of each written field, by dotted path: ``spec.memory``, ``spec.disks[root].size``."""

@@ -78,6 +78,7 @@ class Reason(StrEnum):
     PINNED_ELSEWHERE = "PinnedElsewhere"
     ORDER = "Order"
     START_AFTER = "StartAfter"
+    IGNORED = "Ignored"
     FROZEN = "Frozen"
     PINNED_BY_SNAPSHOTS = "PinnedBySnapshots"
     NOT_QUIESCED = "NotQuiesced"
@@ -146,6 +147,8 @@ class GuestStatus:
     operation: str | None
     phase: str | None
     changes: tuple[Change, ...] = ()
+    ignored: tuple[Change, ...] = ()
+    """What would be changed if the manifest did not say to ignore it; it needs nobody."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

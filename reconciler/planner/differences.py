@@ -94,13 +94,15 @@ class Owned:
     of_disks: Mapping[Target, frozenset[FieldName]]
     of_nics: Mapping[MacAddress, frozenset[FieldName]]
     seed: Target | None = None
+    ignored: frozenset[str] = frozenset()
+    """The fields that are neither compared nor put right, see ``planner.ignoring``."""
 
 
 def differences(
     wanted: GuestDefinition, actual: GuestDefinition, owned: Owned, *, slack_kib: int = 0
 ) -> tuple[Difference, ...]:
-    """Every owned field in which ``actual`` is not as ``wanted``."""
-    return (
+    """Every owned field in which ``actual`` is not as ``wanted``, but for the ignored ones."""
+    found = (
         *_cpus(wanted, actual),
         *_memory(wanted, actual, slack_kib),
         *_boot(wanted.boot, actual.boot),
@@ -111,6 +113,7 @@ def differences(
         *_seed(wanted, actual, owned.seed),
         *_overlay(wanted, actual),
     )
+    return tuple(one for one in found if one.field not in owned.ignored)
 
 
 def cost(  # noqa: C901 - one row a sort of difference

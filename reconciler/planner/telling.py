@@ -21,6 +21,7 @@ from reconciler.model.plan import (
 from reconciler.planner import words
 from reconciler.planner.case import Block, Case, Move
 from reconciler.planner.differences import Difference, cost, differences
+from reconciler.planner.ignoring import ignored_changes
 from reconciler.planner.options import as_told
 from reconciler.planner.seeds import done_at
 from reconciler.planner.snapshots import holders
@@ -273,4 +274,5 @@ def status_of(
         operation=type(operation.step).__name__ if operation else None,
         phase=found.mark.phase,
         changes=changes,
+        ignored=ignored_changes(case) if case is not None else (),
     )

@@ -33,6 +33,7 @@ from reconciler.planner.disks import (
     same_disk,
     wish_for,
 )
+from reconciler.planner.ignoring import left_alone
 from reconciler.planner.options import (
     as_told,
     choose_options,
@@ -67,10 +68,12 @@ _PIN = FieldName("cpus.pin")
 class Wanted:
     """The definition that a guest shall have, what is refused of it, and what is still to be made.
 
+    ``meant`` is the same without regard to what the manifest says to ignore.
     ``blocked`` is true when a refusal makes it pointless to go on with the guest at all.
     """
 
     definition: GuestDefinition
+    meant: GuestDefinition
     owned: Owned
     unfilled: tuple[MarkedDisk, ...]
     seeding: Seeding
@@ -205,13 +208,30 @@ def wanted(
         overlay=wanted_elements(mark.overlay),
         mark=mark,
     )
-    return Wanted(
-        definition=definition,
-        owned=owned,
-        unfilled=unfilled,
-        seeding=seeding,
-        refusals=(*refusals, *odd),
-        blocked=blocked,
+    return _ignoring(
+        guest.ignore_drift,
+        existing,
+        Wanted(
+            definition=definition,
+            meant=definition,
+            owned=owned,
+            unfilled=unfilled,
+            seeding=seeding,
+            refusals=(*refusals, *odd),
+            blocked=blocked,
+        ),
+    )
+
+
+def _ignoring(fields: tuple[str, ...], existing: Existing | None, resolved: Wanted) -> Wanted:
+    """What is wanted of a guest that is there, with these fields as they are."""
+    if existing is None or existing.mark.phase is Phase.CREATING or not fields:
+        return resolved
+    ignored = frozenset(fields)
+    return replace(
+        resolved,
+        definition=left_alone(resolved.definition, existing.stored, ignored),
+        owned=replace(resolved.owned, ignored=ignored),
     )
 
 

@@ -165,6 +165,7 @@ _OPTIONS = st.sampled_from(
         {"mentioned": (PIN, RNG), "options": Options(pin=(Pin(vcpu=0, cpus="1"),), rng=True)},
         {"mentioned": (PIN,), "options": Options(pin=(Pin(vcpu=0, cpus="0-9"),))},
         {"overlay": ELEMENTS[:1]},
+        {"ignore_drift": ("cpus", "memory", "rng")},
         {"overlay": ELEMENTS[1:3]},
     )
 )

@@ -473,6 +473,17 @@ class GuestDefaults(Closed):
     tpm: TpmSpec | None = Field(
         None, description="A trusted platform module, emulated by the host (KVM)."
     )
+    ignore_drift: tuple[str, ...] = Field(
+        (),
+        alias="ignoreDrift",
+        max_length=64,
+        description=(
+            "Fields that stay as they are on a guest that is there, whatever this manifest says of"
+            " them: they are neither compared nor put right, and told as ignored. `domops diff"
+            " --suggest-ignore` writes the list."
+        ),
+        examples=[["memory", "cpus"]],
+    )
     xml: str | None = Field(
         None,
         description=(

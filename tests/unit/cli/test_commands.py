@@ -150,6 +150,27 @@ def test_diff_of_xml_shows_what_would_be_written() -> None:
     assert standing.done == []
 
 
+def test_diff_suggests_the_lines_by_which_drift_would_be_ignored() -> None:
+    """Ready to be pasted: with them the guest has no difference, and the drift is told apart."""
+    disk = "8GiB"
+    drifted = Standing(world=wish(guest("lists", memory="2GiB", disk=disk)), observed=made(ONE))
+    result = call(drifted, "diff --suggest-ignore")
+    assert result.exit_code == ExitCode.DIFFERENCES
+    assert result.stdout == (
+        "# guests/lists.yaml:1, below spec: of lists\n"
+        "  ignoreDrift: [memory, memory.max]\n"
+        "  # disks[root].size cannot be ignored\n"
+    )
+    line = "  ignoreDrift: [memory, memory.max]\n"
+    ignoring = Standing(world=wish(guest("lists", memory="2GiB", more=line)), observed=made(ONE))
+    assert "ignoreDrift leaves it as it is" in call(ignoring, "diff").stdout
+    [told] = json.loads(call(ignoring, "diff -o json").stdout)["guests"]
+    assert [one["field"] for one in told["ignored"]] == ["memory", "memory.max"]
+    assert [one["field"] for one in told["changes"]] == ["mark"]  # the commit is to be noted
+    suggested = call(ignoring, "diff --suggest-ignore").stdout
+    assert "ignoreDrift" not in suggested
+
+
 def test_events_can_be_asked_for_by_guest_and_number() -> None:
     noted = [
         Event(at=NOW, kind=EventKind.STEP_ENDED, text=f"number {n}", guest=GuestName(name))

@@ -260,6 +260,10 @@ OTHERS["overlay"] = tuple(
     replace(GUEST, overlay=(OverlayElement(group=group, element=XmlElement(tag=tag)),))
     for group, tag in (("", "pm"), ("devices", "pm"), ("devices", "sound"))
 )
+OTHERS["ignore_drift"] = (
+    replace(GUEST, ignore_drift=("memory",)),
+    replace(GUEST, ignore_drift=("cpus", "memory")),
+)
 NOT_WANTED = {"intent", "origin", "lines", "uuid_said", "warnings"}
 
 
