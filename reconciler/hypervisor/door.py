@@ -121,26 +121,35 @@ class Door:
     def paths_for(self, disks: Iterable[Disk]) -> Mapping[tuple[LibvirtPool, VolumeName], str]:
         """Where the volumes of ``disks`` lie.
 
-        A driver that knows only paths is told them; of one that knows volumes too, a disk that
-        somebody told by its path is known again by it, and left as it is.
+        Drivers that know only paths need them all. Others need none, but a disk that somebody told
+        them by its path is known by it, and is left as it is told.
 
         Raises:
-            StalledError: a volume that a disk names is not there, and the driver knows only paths.
+            StalledError: a volume that must be told by its path is not there.
 
         """
-        by_name = TABLE[self.identity.driver].capabilities.volume_sources
+        needed = not TABLE[self.identity.driver].capabilities.volume_sources
         sources = [disk.source for disk in disks if isinstance(disk.source, VolumeSource)]
         paths: dict[tuple[LibvirtPool, VolumeName], str] = {}
         for source in sources:
-            volume = self.find_volume(source.pool, source.volume)
-            if volume is None and by_name:
-                continue
-            if volume is None:
+            volume = self.find_volume(source.pool, source.volume) if needed else self._seen(source)
+            if volume is not None:
+                paths[source.pool, source.volume] = volume.path()
+            elif needed:
                 raise StalledError(
                     f"{self.doing}: there is no volume {source.volume!r} in {source.pool!r}"
                 )
-            paths[source.pool, source.volume] = volume.path()
         return paths
+
+    def _seen(self, source: VolumeSource) -> libvirt.virStorageVol | None:
+        """The volume, or None where it or its pool is not there or not to be asked now."""
+        try:
+            pool = self.connection.storagePoolLookupByName(source.pool)
+            return volume_in(pool, source.volume) if pool.isActive() else None
+        except libvirt.libvirtError as error:
+            if error.get_error_code() == libvirt.VIR_ERR_NO_STORAGE_POOL:
+                return None
+            raise
 
     def stored(self, domain: libvirt.virDomain) -> tuple[str, GuestDefinition]:
         """The stored text, secrets included, and what it says."""
