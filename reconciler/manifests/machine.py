@@ -13,6 +13,8 @@ from reconciler.model.definition import (
     Firmware,
     FirmwareBoot,
     KernelBoot,
+    Loader,
+    LoaderBoot,
     Memory,
     Vcpus,
 )
@@ -126,6 +128,9 @@ def boot(draft: Draft, where: Place | None) -> Boot:
             f"{draft.spec.type} guests need Xen, and no host here has it",
             "write type: hvm, or auto",
         )
+    if spec.loader is not None:
+        _check_loader(draft, drivers)
+        return LoaderBoot(loader=Loader(spec.loader))
     if spec.kernel is not None:
         _check_kernel(draft)
         return _kernel_boot(kernel=spec.kernel, initrd=spec.initrd, cmdline=spec.cmdline)
@@ -156,6 +161,22 @@ def _check_firmware(draft: Draft, drivers: frozenset[str]) -> None:
     if len(set(spec.order)) != len(spec.order) or not spec.order:
         what = "names something twice" if spec.order else "names nothing"
         draft.complain((*path, "order"), what, "name each of disk, cdrom, network at most once")
+
+
+def _check_loader(draft: Draft, drivers: frozenset[str]) -> None:
+    spec, path = draft.spec.boot, ("spec", "boot", "loader")
+    for name in ("kernel", "initrd", "cmdline", "firmware", "order"):
+        if name in spec.model_fields_set:
+            draft.complain(
+                ("spec", "boot", name), "means nothing beside loader", "keep one of the two"
+            )
+    if draft.spec.type == "hvm" or (draft.spec.type == "auto" and drivers == {"qemu"}):
+        draft.miss(path, "starts only pv and pvh guests, on Xen", "write boot.firmware")
+    draft.warn(
+        path,
+        "pygrub reads the guest's disk as root on the host, so a guest can attack its host with it",
+        "give boot.kernel, if the guest is not trusted",
+    )
 
 
 def _check_kernel(draft: Draft) -> None:

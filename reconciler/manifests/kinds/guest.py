@@ -165,8 +165,24 @@ def _long_memory(value: object) -> object:
     return {"size": value} if isinstance(value, str | int | float) else value
 
 
+def _loader(value: object) -> str:
+    if value == "pvgrub":
+        raise refuse("pvgrub is not built yet", "write pygrub, or give boot.kernel")
+    if value != "pygrub":
+        shown = f'"{value}"' if isinstance(value, str) else "this"
+        raise refuse(f"{shown[:60]} is no boot loader that domops knows", "write pygrub")
+    return "pygrub"
+
+
+Loader = Annotated[
+    Literal["pygrub"],
+    PlainValidator(_loader),
+    WithJsonSchema({"type": "string", "enum": ["pygrub"]}),
+]
+
+
 class BootSpec(Closed):
-    """What the guest starts with: `kernel`, or `firmware`; firmware `bios` when absent."""
+    """What the guest starts with: `kernel`, `loader` or `firmware`; firmware `bios` when absent."""
 
     kernel: HostPath | None = Field(
         None,
@@ -189,8 +205,13 @@ class BootSpec(Closed):
     order: tuple[Literal["disk", "cdrom", "network"], ...] = Field(
         ("disk",), description="What the firmware tries, in this order."
     )
-    loader: Annotated[Literal["pvgrub", "pygrub"] | None, NotBuilt("give boot.kernel")] = Field(
-        None, description="A boot loader that reads the guest's own disk for its kernel (Xen)."
+    loader: Loader | None = Field(
+        None,
+        description=(
+            "A boot loader of the host that reads the guest's own disk for its kernel (Xen, pv and"
+            " pvh): `pygrub`. It does so as root on the host. `pvgrub` is not built yet."
+        ),
+        examples=["pygrub"],
     )
 
 

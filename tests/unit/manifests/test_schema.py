@@ -86,7 +86,7 @@ SEEN_BY_AN_EDITOR = (
     "guest-mac-short",
     "guest-console-yes",
     "guest-snapshot-name-odd",
-    "guest-loader-not-built",
+    "guest-loader-pvgrub",
     "host-no-uri",
     "host-drained-not-built",
     "host-ssh-not-built",
