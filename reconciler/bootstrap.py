@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.controller.results import PassResult
-    from reconciler.hypervisor.port import Host
+    from reconciler.hypervisor.port import Host, Surveyor
     from reconciler.hypervisor.statistics import StatisticsReader
     from reconciler.model.desired import DesiredHost
     from reconciler.model.names import HostName, PlanId
@@ -255,6 +255,11 @@ def libvirt_host(
 def libvirt_statistics(host: DesiredHost, clock: Callable[[], datetime]) -> StatisticsReader:
     """Open a reader of what the guests of a host use; nothing is connected before it is used."""
     return LibvirtStatistics(name=host.name, uri=host.uri, clock=clock)
+
+
+def open_surveyor(name: HostName, uri: str) -> Surveyor:
+    """Open the door to a host whose guests are to be written down."""
+    return LibvirtHost(name=name, uri=uri, clock=Clock())
 
 
 def approve(settings: Settings, plan_id: PlanId, *, who: str) -> None:

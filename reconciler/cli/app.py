@@ -12,6 +12,7 @@ import typer
 from reconciler.cli.commands_doctor import doctor
 from reconciler.cli.commands_doing import apply, approve, run
 from reconciler.cli.commands_files import init, schema, validate
+from reconciler.cli.commands_import import import_
 from reconciler.cli.commands_seeing import describe, diff, events, get, history, plan, why
 from reconciler.cli.examples import epilog
 from reconciler.cli.exits import ExitCode
@@ -65,6 +66,7 @@ def _domops(
 
 COMMANDS = (
     init,
+    import_,
     validate,
     plan,
     apply,

@@ -15,6 +15,15 @@ class Example:
 
 EXAMPLES: dict[str, tuple[Example, ...]] = {
     "init": (Example(line="domops init ./vms", says="begin a repository of manifests in ./vms"),),
+    "import": (
+        Example(line="domops import dom0-a", says="write manifests for all that is on dom0-a"),
+        Example(line="domops import dom0-a lists web", says="for these two"),
+        Example(
+            line="domops import xen+tls://dom0-b.example.org/system --one-file-per host",
+            says="of a host that has no manifest yet, into one file",
+        ),
+        Example(line="domops import --xl lists.cfg", says="from a file of xl's, on a Xen host"),
+    ),
     "validate": (
         Example(line="domops validate", says="check the manifests of this folder"),
         Example(line="domops validate --rev main -o github", says="check a branch, in a CI job"),

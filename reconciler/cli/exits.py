@@ -17,12 +17,14 @@ class ExitCode(IntEnum):
 MEANINGS: dict[ExitCode, str] = {
     ExitCode.OK: (
         "Done, and nothing is left to say. `plan` and `diff`: no change is needed. `validate`: no "
-        "problem. `apply`: every guest is as the commit wants it. `run`: stopped when asked to."
+        "problem. `import`: every guest was written. `apply`: every guest is as the commit wants "
+        "it. `run`: stopped when asked to."
     ),
     ExitCode.DIFFERENCES: (
         "Done, and something is left. `plan` and `diff`: there are changes, or guests about which "
-        "nothing is known. `validate`: there are problems. `apply`: something still waits, is held "
-        "or is refused, a host did not answer, or the answer to its question was no."
+        "nothing is known. `validate`: there are problems. `import`: a guest was passed over. "
+        "`apply`: something still waits, is held or is refused, a host did not answer, or the "
+        "answer to its question was no."
     ),
     ExitCode.ERROR: (
         "The command could not do what it was asked: wrong arguments, a missing or bad repository, "

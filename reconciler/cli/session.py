@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from reconciler.bootstrap import open_surveyor
 from reconciler.cli.options import Where
 
 if TYPE_CHECKING:
@@ -14,11 +15,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.cli.picture import Picture
-    from reconciler.hypervisor.port import Draft
+    from reconciler.hypervisor.port import Draft, Surveyor
     from reconciler.journal.causes import Account
     from reconciler.journal.records import Event
     from reconciler.model.checkup import Finding
-    from reconciler.model.names import GuestName, PlanId, Sha
+    from reconciler.model.names import GuestName, HostName, PlanId, Sha
     from reconciler.model.plan import PlannedStep
     from reconciler.source.port import CommitInfo
 
@@ -128,3 +129,5 @@ class Doors:
 
     opener: Opener
     where: Where = field(default_factory=Where)
+    surveyor: Callable[[HostName, str], Surveyor] = open_surveyor
+    """Opens the door to a host that is to be written down, by its name and URI."""

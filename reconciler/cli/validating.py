@@ -16,8 +16,10 @@ from reconciler.source.folder import FolderSource
 from reconciler.source.gitrepository import open_repository
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from reconciler.cli.options import Where
-    from reconciler.source.port import CommitInfo, Source
+    from reconciler.source.port import Blob, CommitInfo, Source
 
 
 def problems_of_folder(folder: Path) -> Resolved:
@@ -26,6 +28,17 @@ def problems_of_folder(folder: Path) -> Resolved:
         raise RefusedError(f"{folder} is no folder.")
     source = FolderSource(folder)
     return _read(source, source.head())
+
+
+def read_folder(folder: Path) -> tuple[Mapping[str, bytes], Resolved]:
+    """The manifests that lie in ``folder`` now, by path, and what they say together."""
+    if not folder.is_dir():
+        raise RefusedError(f"{folder} is no folder.")
+    source = FolderSource(folder)
+    info = source.head()
+    blobs = _manifests(source, info)
+    contents = source.read(blobs.values())
+    return {path: contents[blob] for path, blob in blobs.items()}, _read(source, info)
 
 
 def problems_of_revision(revision: str, where: Where) -> Resolved:
@@ -45,7 +58,7 @@ def problems_of_revision(revision: str, where: Where) -> Resolved:
 def _read(source: Source, info: CommitInfo) -> Resolved:
     """Parse every manifest of a commit and resolve them together."""
     tree = source.tree(info.sha)
-    wanted = {path: blob for path, blob in tree.files.items() if is_manifest(path)}
+    wanted = _manifests(source, info)
     contents = source.read(wanted.values())
     parsed = {path: parse_file(contents[blob]) for path, blob in wanted.items()}
     return resolve(
@@ -59,3 +72,8 @@ def _read(source: Source, info: CommitInfo) -> Resolved:
         ),
         refused={path: oddity.value for path, oddity in tree.oddities.items()},
     )
+
+
+def _manifests(source: Source, info: CommitInfo) -> dict[str, Blob]:
+    """The files of a commit that are manifests by their names."""
+    return {path: blob for path, blob in source.tree(info.sha).files.items() if is_manifest(path)}

@@ -27,12 +27,14 @@ from reconciler.domxml.mark import (
     read_mark,
     render_mark,
 )
+from reconciler.domxml.outline import Outline, outline
 from reconciler.domxml.snapshot import read_snapshot, render_snapshot
 
 __all__ = [
     "LIMITS",
     "NAMESPACE",
     "PREFIX",
+    "Outline",
     "Reading",
     "canonical",
     "digest",
@@ -42,6 +44,7 @@ __all__ = [
     "merge",
     "merge_disk",
     "merge_nic",
+    "outline",
     "read",
     "read_mark",
     "read_snapshot",

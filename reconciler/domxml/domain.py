@@ -74,7 +74,13 @@ def read(text: str, *, volumes: Volumes | None = None, places: Collection[str] =
         StalledError: it is no domain, or one of a kind that domops does not know.
 
     """
-    domain = parse(text)
+    return read_tree(parse(text), volumes=volumes, places=places)
+
+
+def read_tree(
+    domain: Element, *, volumes: Volumes | None = None, places: Collection[str] = ()
+) -> Reading:
+    """The same for a text that has been parsed."""
     kind = kinds.read(domain)
     found = mark.read(domain)
     definition = GuestDefinition(

@@ -161,7 +161,12 @@ def _elements(domain: Element) -> list[Element]:
     """Every child of ``<metadata>`` in one of our namespaces, of whatever version."""
     metadata = domain.find("metadata")
     children = () if metadata is None else metadata.iterchildren("{*}*")
-    return [child for child in children if _namespace(child).startswith(_FAMILY)]
+    return [child for child in children if is_ours(child)]
+
+
+def is_ours(element: Element) -> bool:
+    """Whether an element of ``<metadata>`` is a mark, of whatever version."""
+    return _namespace(element).startswith(_FAMILY)
 
 
 def _namespace(element: Element) -> str:

@@ -28,6 +28,7 @@ from reconciler.hypervisor.inspection import inspect
 from reconciler.hypervisor.link import Link
 from reconciler.hypervisor.node import ask_bridges, ask_identity, ask_networks, ask_size
 from reconciler.hypervisor.pools import observe_pools
+from reconciler.hypervisor.surveying import outlines, read_xl
 from reconciler.hypervisor.tuning import can_share, capabilities_of
 from reconciler.model.observed import ObservedHost
 from reconciler.model.steps import (
@@ -59,12 +60,14 @@ from reconciler.model.steps import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
     from datetime import datetime
+    from uuid import UUID
 
+    from reconciler.domxml import Outline
     from reconciler.hypervisor.capabilities import Driver
     from reconciler.hypervisor.node import Identity
-    from reconciler.hypervisor.port import Draft
+    from reconciler.hypervisor.port import Draft, NativeGuest
     from reconciler.model.checkup import Inspection
     from reconciler.model.names import HostName
     from reconciler.model.steps import Step
@@ -184,6 +187,17 @@ class LibvirtHost:
             _carry_out(door, step)
         if isinstance(step, GrowDisk):
             self._memo.forget_sizes(step.uuid)
+
+    def outlines(self) -> Mapping[UUID, Outline]:
+        """What no field models of each stored definition, secrets left out."""
+        link = self._observing
+        with link.connection(f"looking at {self._name}") as connection:
+            return outlines(connection, self._identity(link, connection).driver)
+
+    def read_xl(self, config: str) -> NativeGuest:
+        """The guest of an xl configuration file, as this host's libvirt understands it."""
+        with self._observing.connection(f"asking {self._name} to read a file") as connection:
+            return read_xl(connection, config, volumes=observe_pools(connection).source_of)
 
     def watch(self, notify: Callable[[], None]) -> None:
         """Call ``notify`` (from any thread, without data) whenever something happened here.

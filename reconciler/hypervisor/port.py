@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
+    from uuid import UUID
 
+    from reconciler.domxml import Outline
     from reconciler.model.checkup import Inspection
+    from reconciler.model.definition import GuestDefinition
     from reconciler.model.names import HostName
     from reconciler.model.observed import ObservedHost
     from reconciler.model.steps import DefineGuest, Step
@@ -98,4 +101,45 @@ class Host(Protocol):
 
     def close(self) -> None:
         """Let go of all connections; the object is not used afterwards."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NativeGuest:
+    """A guest read from a file of its hypervisor's own; ``uuid_said``: the file names its UUID."""
+
+    definition: GuestDefinition
+    outline: Outline
+    uuid_said: bool
+
+
+class Surveyor(Protocol):
+    """What writing down a host's guests asks of the host; it makes no writing call."""
+
+    def observe(self) -> ObservedHost:
+        """Ask the host for everything, as ``Host.observe`` does."""
+        ...
+
+    def outlines(self) -> Mapping[UUID, Outline]:
+        """What no field models of each stored definition, secrets left out.
+
+        Raises:
+            TransientError: the host did not answer.
+
+        """
+        ...
+
+    def read_xl(self, config: str) -> NativeGuest:
+        """The guest of an xl configuration file, as this host's libvirt understands it.
+
+        Raises:
+            TransientError: the host did not answer.
+            RefusedError: it is no Xen host.
+            StalledError: the file cannot be read.
+
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of the connection."""
         ...

@@ -20,7 +20,7 @@ _WAYS_TO_BOOT: Final = (
     frozenset({"firmware", "order"}),
     frozenset({"loader"}),
 )
-_SHORT_FORMS: Final = {"cpus": "count", "memory": "size"}
+SHORT_FORMS: Final = {"cpus": "count", "memory": "size"}
 """Fields that may be written as a scalar, and the field of the long form that it stands for."""
 
 
@@ -37,7 +37,7 @@ def merge(own: Mapping[str, Value], shared: Mapping[str, Value]) -> dict[str, Va
 
 
 def _merged(name: str, own: Value, shared: Value) -> Value:
-    if name in _SHORT_FORMS:
+    if name in SHORT_FORMS:
         own, shared = _long(name, own), _long(name, shared)
     if isinstance(own, dict) and isinstance(shared, dict):
         if name == "boot" and own.keys() and _other_way(own, shared):
@@ -52,7 +52,7 @@ def _merged(name: str, own: Value, shared: Value) -> Value:
 
 
 def _long(name: str, value: Value) -> Value:
-    return value if isinstance(value, dict) else {_SHORT_FORMS[name]: value}
+    return value if isinstance(value, dict) else {SHORT_FORMS[name]: value}
 
 
 def _other_way(own: Mapping[str, Value], shared: Mapping[str, Value]) -> bool:

@@ -198,9 +198,6 @@ class Mark:
     ``generation`` is raised at each placement; the highest is home. ``fields`` are the optional
     fields that a manifest of this guest has named and that are not back at their defaults since,
     sorted; see Note [Owned fields] in ``planner.options``. ``overlay`` are the elements that are
-    there by its ``xml``, and by nobody else's hand. ``tokens`` are the one-time acts that
-    were done and must not be done again.
-    sorted; see Note [Owned fields] in ``planner.options``. ``overlay`` are the elements that are
     there by its ``xml``, and by nobody else's hand. ``tokens`` are the one-time acts that were done
     and must not be done again. ``seed`` is the seed that there is, or is being made;
     ``cloud_init`` is the digest of what the guest was last told by one.

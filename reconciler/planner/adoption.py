@@ -65,7 +65,14 @@ def adopt(
         return _not_ours(undefined(desired, bare, operation))
     case = case_of(desired, bare, stored, world, memory=memory, policy=policy, now=now)
     # Of what the manifest names, only what the domain has: the rest is made, or refused, later.
-    mark = replace(case.wanted.mark, disks=bare.mark.disks, nics=bare.mark.nics)
+    ours, later = bare.mark, case.wanted.mark
+    addresses = {entry.mac for entry in ours.nics}
+    mark = replace(
+        ours,
+        disks=tuple(entry for entry in later.disks if ours.disk(entry.name) is not None),
+        nics=tuple(entry for entry in later.nics if entry.mac in addresses),
+        fields=later.fields,
+    )
     adoption = field_change(desired, "", "not ours", "adopted", Label.ADOPT)
     changes = (adoption, *field_changes(case), *run_state_changes(case))
     if operation is not None:

@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
@@ -19,19 +20,37 @@ from reconciler.cli.failing import guarded
 from reconciler.cli.session import Doors
 from reconciler.errors import RefusedError, StalledError, TransientError
 from reconciler.journal.records import Event, EventKind
-from reconciler.model.names import GuestName
+from reconciler.model.names import GuestName, HostName
 from reconciler.model.steps import ShutDownGuest, StartGuest
+from tests.mixes.papers import XL_FILES, PaperHost
+from tests.strategies.worlds import foreigner, host
 from tests.unit.cli.standing import Standing
 from tests.unit.cli.worlds import HOSTS, NOW, REPOSITORY, bare, guest, made, silent, wish
 
+DOM0_A = """\
+apiVersion: domops/v1
+kind: Host
+metadata: {name: dom0-a}
+spec: {uri: "qemu+tls://dom0-a.example.org/system", pool: main}
+"""
 ONE = wish(guest("lists"))
 LESS = wish(guest("lists", memory="{size: 1GiB, max: 2GiB}"))
 
 
 def call(standing: Standing, line: str, *, answer: str | None = None) -> Result:
     """Run one command line, without the leading ``domops``."""
-    doors = Doors(opener=standing.opener)
+    doors = Doors(opener=standing.opener, surveyor=on_paper)
     return CliRunner().invoke(app, shlex.split(line), obj=doors, input=answer)
+
+
+def on_paper(name: HostName, uri: str) -> PaperHost:
+    """A host with two guests that nobody manages, without disks and cards."""
+    theirs = [
+        replace(one, stored=replace(one.stored, disks=(), nics=()))
+        for one in (foreigner("lists", running=False), foreigner("web", running=False))
+        if one.stored is not None
+    ]
+    return PaperHost(host(name, *theirs, xen=uri.startswith("xen:///")))
 
 
 def test_plan_ends_with_0_when_nothing_is_to_be_done() -> None:
@@ -422,6 +441,10 @@ def test_every_example_works(line: str, tmp_path: Path, monkeypatch: pytest.Monk
     if words[0] == "validate":
         assert call(standing, "init .").exit_code == ExitCode.OK
         commit_all(tmp_path)
+    if words[0] == "import":
+        assert call(standing, "init .").exit_code == ExitCode.OK
+        (tmp_path / "hosts/dom0-a.yaml").write_text(DOM0_A)
+        (tmp_path / "lists.cfg").write_text(XL_FILES["lists-pv"].read_text())
     if words[0] == "approve":
         words[1] = standing.look().plan.held[0].plan_id
     result = call(standing, shlex.join(words))

@@ -13,6 +13,7 @@ from reconciler.model.mark import Mark, MarkedDisk, MarkedNic, Phase, ShutdownPo
 from reconciler.model.names import (
     Digest,
     DiskName,
+    FieldName,
     GuestName,
     NetworkName,
     NicName,
@@ -329,6 +330,15 @@ def test_an_adopted_disk_stays_on_its_bus_and_a_drive_too() -> None:
     )
     assert _steps(story.passes()) == ["SetMark"]
     assert story.find(NAME).stored == replace(stored, mark=story.find(NAME).mark)
+
+
+def test_what_the_manifest_says_of_a_disk_is_remembered_from_the_first() -> None:
+    disk = replace(adopting().disks[0], bus=Bus.VIRTIO, mentioned=(FieldName("bus"),))
+    story = _story(adopting(disks=(disk,)))
+    assert _steps(story.passes()) == ["SetMark"]
+    mark = story.find(NAME).mark
+    assert mark is not None
+    assert [entry.fields for entry in mark.disks] == [(FieldName("bus"),)]
 
 
 def test_an_adopted_disk_grows_when_asked_and_is_kept_when_let_go() -> None:
