@@ -48,6 +48,7 @@ class Seeding:
     """What the mark shall say of the seed, and what is still to be done about its volume.
 
     ``make`` and ``remove`` are never both true. ``refused`` says what of the wish cannot be had.
+    ``shared`` is another guest that has the seed, as one does whose definition was copied.
     """
 
     seed: MarkedSeed | None
@@ -56,6 +57,7 @@ class Seeding:
     make: bool = False
     remove: bool = False
     refused: tuple[Change, ...] = ()
+    shared: str | None = None
 
     @property
     def pending(self) -> bool:
@@ -125,7 +127,14 @@ def resolve_seed(
             used = _has(existing.stored, old) or _has(existing.guest.live, old)
             if used or is_listed(old.pool, old.volume, host):
                 refused = () if again else _refusal(guest, told)
-                return replace(kept, seed=old, remove=not used, refused=refused)
+                shared = _sharer(old, existing, host)
+                return replace(
+                    kept,
+                    seed=old,
+                    remove=not used and shared is None,
+                    refused=refused,
+                    shared=shared,
+                )
         elif wish is not None and _fits(old, wish, uuid):
             listed = is_listed(old.pool, old.volume, host)
             made = listed and (host.name, old.pool, old.volume) in memory.filled
@@ -194,11 +203,19 @@ def is_listed(pool: LibvirtPool, volume: VolumeName, host: ObservedHost) -> bool
 
 
 def _has(definition: GuestDefinition | None, seed: MarkedSeed) -> bool:
-    disk = definition.disk(seed.target) if definition is not None else None
-    source = disk.source if disk is not None else None
-    return isinstance(source, VolumeSource) and (source.pool, source.volume) == (
-        seed.pool,
-        seed.volume,
+    disks = definition.disks if definition is not None else ()
+    return any(
+        isinstance(disk.source, VolumeSource)
+        and (disk.source.pool, disk.source.volume) == (seed.pool, seed.volume)
+        for disk in disks
+    )
+
+
+def _sharer(seed: MarkedSeed, existing: Existing, host: ObservedHost) -> str | None:
+    """Another guest of the host that has the seed, if there is one."""
+    others = (one for uuid, one in host.guests.items() if uuid != existing.guest.uuid)
+    return next(
+        (one.name for one in others if _has(one.stored, seed) or _has(one.live, seed)), None
     )
 
 

@@ -164,6 +164,9 @@ def _seed_changes(case: Case) -> Iterator[Change]:
         if case.guest.live is not None and not case.host.capabilities.disk_hotplug:
             why = f"{case.host.name} unplugs no disk; the seed leaves with the guest's next start"
             change = blocked_by(change, Block(reason=Reason.NOT_SUPPORTED, message=why))
+        if case.wanted.seeding.shared is not None:
+            why = f"{case.wanted.seeding.shared} has the seed too; take it out there by hand"
+            change = blocked_by(change, Block(reason=Reason.CONFLICT, message=why))
         yield change
     elif wish is None or not wish.keep:
         until = done_at(case.guest, case.mark, case.policy, case.now)

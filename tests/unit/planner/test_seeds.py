@@ -12,7 +12,8 @@ from reconciler.model.definition import VolumeSource
 from reconciler.model.desired import DesiredGuest, DesiredWorld, GuestState, RestartWhen
 from reconciler.model.mark import Phase
 from reconciler.model.memory import Memory
-from reconciler.model.names import LibvirtPool, VolumeName
+from reconciler.model.names import GuestName, LibvirtPool, VolumeName
+from reconciler.model.observed import RunState
 from reconciler.model.plan import Change, Fate, Reason
 from reconciler.model.steps import CreateSeed, DefineGuest
 from tests.strategies.stories import copied
@@ -25,6 +26,7 @@ from tests.strategies.worlds import (
     desired,
     guest,
     host,
+    identity,
     pool,
     told,
     volume,
@@ -356,6 +358,28 @@ def test_a_seed_in_a_pool_that_is_off_waits_and_its_guest_is_healed() -> None:
     )
     assert not story.plan().steps
     assert _changes(story)["cloudInit"].reason is Reason.NO_PLACE
+
+
+def test_a_seed_that_a_copy_of_its_guest_has_too_stays() -> None:
+    """Who copies a definition copies its disks; what another guest has is not taken from it."""
+    story = _one(guest("a", cloud_init=told()), wait=False)
+    found = story.find("a")
+    assert found.stored is not None
+    uuid = identity("copy")
+    copied = replace(found.stored, name=GuestName("copy"), uuid=uuid)
+    copy = replace(found, name=GuestName("copy"), uuid=uuid, stored=copied, live=None)
+    story.hosts[HOSTS[0]].stage(
+        lambda seen: replace(
+            seen, guests={**seen.guests, uuid: replace(copy, state=RunState.SHUT_OFF)}
+        )
+    )
+    story.passes()
+    assert not story.refused
+    assert SEED in _volumes(story)
+    assert _seed_in(story) == (False, False)
+    change = _changes(story)["cloudInit"]
+    assert (change.fate, change.reason) == (Fate.WAITING, Reason.CONFLICT)
+    assert "copy has the seed too" in change.message
 
 
 def test_a_disk_that_is_added_does_not_get_the_seeds_place() -> None:
