@@ -67,6 +67,12 @@ _NOT_OF_DRIVES: Final = (
     *("size", "storage", "image", "format", "volume", "adopt", "read_only"),
     *("cache", "discard", "serial", "limits"),
 )
+_OPTIONAL: Final = {
+    field: field if field in DiskSpec.model_fields else "read_only"
+    for field in sorted({*DISK_FIELDS, BUS, READ_ONLY})
+}
+"""The optional fields of a disk, in the order of marks, and what the model calls each."""
+
 _PV_MODEL: Final = re.compile(r"pv|virtio.*")
 
 # Most disks and cards are alike in these parts, and equal values may as well be the same value.
@@ -267,8 +273,6 @@ def _common(draft: Draft, path: tuple[Key, ...], spec: DiskSpec) -> _Common:
     if spec.read_only and spec.bus in ("ide", "sata"):
         hint = "take another bus, or take readOnly out"
         draft.complain((*path, "readOnly"), f"{spec.bus} disks are always writable", hint)
-    named = {*DISK_FIELDS, BUS, READ_ONLY}
-    said = {DiskSpec.model_fields[name].alias or name for name in spec.model_fields_set}
     return {
         "target": None if spec.target is None else Target(spec.target),
         "bus": None if spec.bus is None else Bus(spec.bus),
@@ -279,7 +283,9 @@ def _common(draft: Draft, path: tuple[Key, ...], spec: DiskSpec) -> _Common:
             limits=None if spec.limits is None else _limits(draft, (*path, "limits"), spec.limits),
             serial=spec.serial,
         ),
-        "mentioned": tuple(sorted(name for name in named if name in said)),
+        "mentioned": tuple(
+            [field for field, name in _OPTIONAL.items() if name in spec.model_fields_set]
+        ),
     }
 
 

@@ -11,14 +11,16 @@ from hypothesis import strategies as st
 from reconciler.model.desired import DesiredWorld, RestartWhen
 from reconciler.model.names import FieldName
 from reconciler.model.observed import Denial
-from reconciler.model.options import FIELDS, NO_OPTIONS, Options
+from reconciler.model.options import BUS, FIELDS, NO_OPTIONS, READ_ONLY, Options
 from reconciler.model.steps import DefineGuest
 from reconciler.planner.effects import digest_of
-from reconciler.planner.options import Ownership
+from reconciler.planner.options import Ownership, kept_options
 from tests.strategies.stories import RNG, Event, events, stories
 from tests.strategies.worlds import ABLE, HOSTS, MAIN, Story, desired, guest, host
 
 if TYPE_CHECKING:
+    from reconciler.model.mark import Mark
+    from reconciler.model.names import Target
     from reconciler.model.observed import ObservedGuest
 
 
@@ -47,6 +49,44 @@ def test_what_neither_manifest_nor_mark_names_is_never_written(
                 if field not in ours:
                     before = getattr(found.stored.options, attribute)
                     assert getattr(step.definition.options, attribute) == before
+        story.carry_out(outcome)
+
+
+def _ours_of(world: DesiredWorld, mark: Mark, target: Target) -> set[FieldName]:
+    """The optional fields of a disk that the manifest mentions or the mark remembers."""
+    wish = world.guests.get(mark.guest)
+    entries = [entry for entry in mark.disks if entry.target == target]
+    names = {entry.name for entry in entries}
+    ours = {field for entry in entries for field in entry.fields}
+    for disk in wish.disks if wish else ():
+        if disk.name in names:
+            ours |= set(disk.mentioned)
+    return ours
+
+
+@given(story=stories(), happenings=st.lists(events(), max_size=10))
+def test_what_nobody_of_ours_mentions_of_a_disk_is_never_written(
+    story: Story, happenings: list[Event]
+) -> None:
+    """The same for disks that stay: their bus, whether they can be written to, their options."""
+    for event in happenings:
+        event(story)
+        outcome = story.plan()
+        for planned in outcome.steps:
+            step = planned.step
+            if not isinstance(step, DefineGuest) or step.replaces is None:
+                continue
+            found = story.hosts[step.host].observe().guests[step.uuid]
+            assert found.stored is not None
+            for before in found.stored.disks:
+                after = step.definition.disk(before.target)
+                if after is None or after.source != before.source or found.mark is None:
+                    continue
+                ours = _ours_of(story.desired, found.mark, before.target)
+                assert BUS in ours or after.bus is before.bus
+                assert READ_ONLY in ours or after.read_only is before.read_only
+                kept = kept_options(after.options, before.options, ours)
+                assert after.options == kept
         story.carry_out(outcome)
 
 
