@@ -43,7 +43,6 @@ def define(door: Door, step: DefineGuest) -> None:
     """
     if step.definition.uuid != step.uuid:
         raise RefusedError(f"{door.doing}: the definition is of another UUID")
-    paths = door.paths_for(step.definition.disks)
     planned = canonical(step.definition)
     domain = door.find_domain(step.uuid)
     if domain is None:
@@ -52,6 +51,7 @@ def define(door: Door, step: DefineGuest) -> None:
         _require_able(door, step.definition, None)
         _require_free_name(door, step.definition)
         _claim(door, step.definition, had=None)
+        paths = door.paths_for(step.definition.disks)
         text = render(step.definition, paths=paths)
         plain = render(without_overlay(step.definition), paths=paths)
     else:
@@ -60,6 +60,7 @@ def define(door: Door, step: DefineGuest) -> None:
             return
         _require_able(door, step.definition, stored)
         _claim(door, step.definition, had=stored.mark)
+        paths = door.paths_for(step.definition.disks)
         old, _ = door.stored(domain)
         if digest(old) != step.replaces:
             raise TransientError(f"{door.doing}: the definition changed since it was looked at")
