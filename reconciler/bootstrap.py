@@ -199,6 +199,7 @@ def open_controller(
                     device_prefixes=settings.device_prefixes,
                     file_prefixes=settings.file_prefixes,
                     overlay_elements=settings.overlay_elements,
+                    host_devices=settings.host_devices,
                 ),
                 last_good=journal.last_good(),
                 repository=journal.repository(),

@@ -8,6 +8,7 @@ told all at once, a sentence each.
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +25,20 @@ if TYPE_CHECKING:
 
 DEFAULT_CONFIG = Path("/etc/domops/domops.toml")
 ENVIRONMENT_PREFIX = "DOMOPS_"
-_LISTS = frozenset({"device_prefixes", "file_prefixes", "kernel_prefixes", "overlay_elements"})
+_LISTS = {
+    "device_prefixes": ":",
+    "file_prefixes": ":",
+    "host_devices": ",",
+    "kernel_prefixes": ":",
+    "overlay_elements": ":",
+}
+"""What parts the entries of a list in the environment; an address holds colons itself."""
+
+_HOST_DEVICE = re.compile(
+    r"[a-z0-9-]+/(pci/[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]|"
+    r"usb/([0-9a-f]{4}:[0-9a-f]{4}|(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)))",
+    re.ASCII,
+)
 _NOT_SETTINGS = frozenset({"DOMOPS_CONFIG", "DOMOPS_DEBUG"})
 
 
@@ -113,6 +127,13 @@ class Settings(BaseModel):
         "as in `devices/sound` or `features/hyperv`. None by default. What names a program, a path "
         "or a device of a host, or the guest's identity, can be opened by nobody.",
     )
+    host_devices: tuple[str, ...] = Field(
+        (),
+        description="Devices of hosts that guests may have for themselves, as "
+        "`HOST/pci/0000:03:00.0`, `HOST/usb/046d:c52b` or `HOST/usb/1.4`; in the environment they "
+        "are parted by commas. None by default: a guest can read its host's memory through a PCI "
+        "device, if nothing in the host stops it.",
+    )
 
     device_prefixes: tuple[str, ...] = Field(
         (),
@@ -152,6 +173,17 @@ class Settings(BaseModel):
             if why is not None:
                 raise ValueError(f'"{place}" {why}')
         return places
+
+    @field_validator("host_devices")
+    @classmethod
+    def _addressed(cls, devices: tuple[str, ...]) -> tuple[str, ...]:
+        for device in devices:
+            if not _HOST_DEVICE.fullmatch(device):
+                raise ValueError(
+                    f'"{device}" is no device of a host, as in dom0-a/pci/0000:03:00.0,'
+                    " dom0-a/usb/046d:c52b or dom0-a/usb/1.4"
+                )
+        return devices
 
     @field_validator("kernel_prefixes", "device_prefixes", "file_prefixes")
     @classmethod
@@ -242,7 +274,7 @@ def _read(path: Path, problems: list[str]) -> dict[str, object]:
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, object]:
-    """The settings among the environment's variables; lists are parted by colons, as in PATH.
+    """The settings among the environment's variables; lists are parted as ``_LISTS`` says.
 
     A variable that names no setting is left alone: others may begin with the same letters.
     """
@@ -251,7 +283,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, object]:
         variable = f"{ENVIRONMENT_PREFIX}{name.upper()}"
         if variable in environment and variable not in _NOT_SETTINGS:
             text = environment[variable]
-            found[name] = text.split(":") if name in _LISTS else text
+            found[name] = text.split(_LISTS[name]) if name in _LISTS else text
     return found
 
 

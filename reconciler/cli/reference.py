@@ -252,6 +252,7 @@ def _settings() -> str:
         'repository = "https://git.example.org/centre/guests.git"',
         'ref = "main"',
         'kernel_prefixes = ["/boot/guest"]',
+        'host_devices = ["kvm-a/usb/046d:c52b"]',
         'listen = "127.0.0.1:9177"',
         "```",
     ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from reconciler.domxml import cpu, cputune, graphics, hugepages, rng, tpm, watchdog
+from reconciler.domxml import cpu, cputune, graphics, hostdev, hugepages, rng, tpm, watchdog
 from reconciler.model.options import Options
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ _WRITERS: tuple[Writer, ...] = (
     lambda domain, wanted, kind: graphics.write(domain, wanted.graphics, kind),
     lambda domain, wanted, _: watchdog.write(domain, wanted.watchdog),
     lambda domain, wanted, _: tpm.write(domain, wanted.tpm),
+    lambda domain, wanted, _: hostdev.write(domain, wanted.host_devices),
 )
 """One writer for each option; each says whether it had to change anything."""
 
@@ -48,6 +49,7 @@ def read(domain: Element, kind: Kind) -> Options:
         graphics=graphics.read(domain),
         watchdog=watchdog.read(domain),
         tpm=tpm.read(domain),
+        host_devices=hostdev.read(domain),
     )
 
 

@@ -19,6 +19,7 @@ from reconciler.model.definition import (
     KernelBoot,
     LoaderBoot,
 )
+from reconciler.model.options import HostBus
 
 if TYPE_CHECKING:
     from lxml.etree import _Element as Element
@@ -99,6 +100,7 @@ def _devices(definition: GuestDefinition, kind: Kind) -> list[Element]:
     options = definition.options
     cards = sum(1 for disk in definition.disks if disk.bus is Bus.VIRTIO) + len(definition.nics)
     cards += sum(1 for one in (options.rng, options.watchdog) if one)
+    cards += sum(1 for one in options.host_devices if one.bus is HostBus.PCI)
     ports = cards + _PORTS_FOR_CONTROLLERS + SPARE_PORTS
     return [
         make("controller", {"type": "pci", "model": "pcie-root"}),

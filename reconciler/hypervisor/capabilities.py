@@ -14,7 +14,7 @@ from reconciler.errors import StalledError
 from reconciler.model.definition import GuestType
 from reconciler.model.names import FieldName
 from reconciler.model.observed import Capabilities, Denial
-from reconciler.model.options import HOST_PASSTHROUGH
+from reconciler.model.options import HOST_DEVICES, HOST_PASSTHROUGH
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,6 +51,7 @@ _NOT_ON_XEN: Mapping[str, Denial] = {
     "memory.hugePages": Denial(why=f"{_SILENT}: Xen uses large pages by itself where it can"),
     "rng": Denial(why=f"{_SILENT}: Xen has no random number generator for guests"),
     "watchdog": Denial(why=f"{_SILENT}: Xen's own watchdog is set from inside the guest"),
+    HOST_DEVICES: Denial(why="handing devices of the host to guests on Xen has not been proven"),
     "tpm": Denial(why=f"{_SILENT}: no module for Xen's guests has been built here"),
     "disks.bus.sata": Denial(why="libxl has no SATA disks"),
     "disks.bus.usb": Denial(why="libxl has no USB disks"),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from reconciler.manifests.construct import Key, Value
     from reconciler.manifests.included import Included
     from reconciler.manifests.kinds.devices import DiskSpec, NicSpec
-    from reconciler.manifests.kinds.guest import GuestSpec
+    from reconciler.manifests.kinds.guest import GuestSpec, HostDeviceSpec
     from reconciler.manifests.surroundings import Surroundings
     from reconciler.model.desired import DesiredDisk, DesiredNic, StartAfter
 
@@ -102,9 +102,10 @@ class Draft:
         return {fields[name].alias or name for name in self.spec.model_fields_set}
 
     def _dotted(self, path: tuple[Key, ...]) -> str:
-        named: Mapping[str, tuple[DiskSpec | NicSpec, ...]] = {
+        named: Mapping[str, tuple[DiskSpec | NicSpec | HostDeviceSpec, ...]] = {
             "disks": self.spec.disks,
             "networks": self.spec.networks,
+            "hostDevices": self.spec.host_devices,
         }
         text = ""
         for step in path:

@@ -106,6 +106,8 @@ ONE_LINE: Final = r"^[^\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069\ufef
 MODEL: Final = r"^[a-z0-9][a-z0-9_-]*$"
 CPU_MODEL: Final = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 CPU_SET: Final = r"^[0-9]{1,4}(-[0-9]{1,4})?(,[0-9]{1,4}(-[0-9]{1,4})?)*$"
+PCI_ADDRESS: Final = r"^([0-9A-Fa-f]{4}:)?[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-7]$"
+USB_ADDRESS: Final = r"^([0-9A-Fa-f]{4}:[0-9A-Fa-f]{4}|[0-9]{1,3}\.[0-9]{1,3})$"
 WHOLE_NUMBER: Final = r"^(0|[1-9][0-9]*)$"
 MAC: Final = r"^[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}$"
 UUID_TEXT: Final = r"^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"
@@ -141,6 +143,8 @@ SENTENCES: Final = {
     MODEL: "is no model name: lower-case letters, digits, _ and - only",
     CPU_MODEL: "is no mode and no name of a processor: letters, digits and . _ - only",
     CPU_SET: "is no set of processors: numbers and ranges with commas between, as in 0,2-3",
+    PCI_ADDRESS: "is no PCI address, as lspci -D tells it: 0000:03:00.0",
+    USB_ADDRESS: "is neither vendor and product, as in 046d:c52b, nor bus and device, as in 1.4",
     WHOLE_NUMBER: "is no number of a virtual CPU: they are counted from 0",
     MAC: "is no MAC address: six pairs of hexadecimal digits with colons between",
     UUID_TEXT: "is no UUID: 8-4-4-4-12 hexadecimal digits",

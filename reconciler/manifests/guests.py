@@ -109,7 +109,7 @@ def build_guest(
         adopt=spec.adopt,
         warnings=tuple(draft.warnings),
         options=chosen,
-        mentioned=mentioned(written),
+        mentioned=mentioned(written, chosen),
         cloud_init=told,
         uuid_said=manifest.metadata.uuid is not None,
         start_after=start_after,

@@ -22,8 +22,9 @@ under its dotted name (``rng``), also at its default, because to mention it is t
 with parts is an object, without the parts that are null or empty. Those of a disk stand in the
 disk's object, those of a card in an object at the end of the card's list. A disk that is there
 without domops has, in the place of storage and all that follows, its source under the name of its
-class in the model. Other fields that were added since have their key only where a guest says
-something else than the field's default:
+class in the model. A device of the host is true under its address
+(``hostDevices[pci/0000:03:00.0]``). Other fields that were added since have their key only where a
+guest says something else than the field's default:
 
 - ``startAfter`` a list, in the order written, of [guest, agent, [address, port] or null, seconds];
 - ``snapshots`` sorted by name, of [name, quiesced];
@@ -94,7 +95,10 @@ def _wanted(guest: DesiredGuest) -> Json:
         "protect": guest.protect,
         "labels": dict(guest.labels),
         **_cloud_init(guest.cloud_init),
-        **{name: _option(getattr(guest.options, FIELDS[name])) for name in guest.mentioned},
+        **{
+            name: _option(getattr(guest.options, FIELDS[name])) if name in FIELDS else True
+            for name in guest.mentioned
+        },
     }
     if guest.adopt:
         wanted["adopt"] = True

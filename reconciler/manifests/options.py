@@ -14,6 +14,8 @@ from reconciler.manifests.surroundings import KIB
 from reconciler.model.options import (
     FIELDS,
     Graphics,
+    HostBus,
+    HostDevice,
     HugePages,
     Options,
     Pin,
@@ -27,9 +29,9 @@ from reconciler.model.options import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from reconciler.manifests.construct import Value
+    from reconciler.manifests.construct import Key, Value
     from reconciler.manifests.drafts import Draft
-    from reconciler.manifests.kinds.guest import CpusSpec
+    from reconciler.manifests.kinds.guest import CpusSpec, HostDeviceSpec
     from reconciler.model.definition import Memory, Vcpus
     from reconciler.model.names import FieldName
 
@@ -39,9 +41,10 @@ _options = lru_cache(maxsize=1024)(Options)
 _PATHS = tuple((field, tuple(field.split("."))) for field in FIELDS)
 
 
-def mentioned(written: Mapping[str, Value]) -> tuple[FieldName, ...]:
+def mentioned(written: Mapping[str, Value], chosen: Options) -> tuple[FieldName, ...]:
     """The options that a spec, merged with its class, names."""
-    return tuple(sorted(field for field, path in _PATHS if _names(written, path)))
+    devices = [device.field for device in chosen.host_devices]
+    return tuple(sorted([*devices, *(field for field, path in _PATHS if _names(written, path))]))
 
 
 def options(draft: Draft, vcpus: Vcpus | None, memory: Memory | None) -> Options:
@@ -62,6 +65,7 @@ def options(draft: Draft, vcpus: Vcpus | None, memory: Memory | None) -> Options
         if watchdog is None or watchdog.model == "none"
         else Watchdog(model=watchdog.model, action=WatchdogAction(watchdog.action)),
         tpm=None if tpm is None or tpm.version == "none" else Tpm(version=tpm.version),
+        host_devices=_host_devices(draft) if spec.host_devices else (),
     )
 
 
@@ -122,6 +126,46 @@ def _huge_pages(draft: Draft, memory: Memory | None) -> HugePages | None:
             "give the guest whole pages, or write hugePages: 2MiB",
         )
     return HugePages(size_kib=page_kib)
+
+
+def _host_devices(draft: Draft) -> tuple[HostDevice, ...]:
+    found: list[HostDevice] = []
+    host, allowed = draft.spec.host, draft.around.allowed.host_devices
+    if host is None:
+        draft.complain(
+            ("spec", "hostDevices"),
+            "an address means another device on every host",
+            "pin the guest with spec.host",
+        )
+    for index, spec in enumerate(draft.spec.host_devices):
+        path: tuple[Key, ...] = ("spec", "hostDevices", index)
+        if (spec.pci is None) == (spec.usb is None):
+            draft.complain(path, "a device is either pci or usb", "write exactly one of them")
+            continue
+        device = _host_device(spec)
+        if device in found:
+            draft.complain(path, f"{device} is there twice", "take one out")
+        elif any(spec.name == other.name for other in draft.spec.host_devices[:index]):
+            draft.complain((*path, "name"), f'"{spec.name}" is there twice', "give it another")
+        found.append(device)
+        entry = f"{host}/{device}"
+        if allowed is not None and host is not None and entry not in allowed:
+            draft.complain(
+                (*path, str(device.bus)),
+                f'"{entry}" is not a device that the controller allows',
+                f"allowed: {', '.join(allowed) or 'none'}; see its setting host_devices",
+            )
+    return tuple(sorted(found))
+
+
+def _host_device(spec: HostDeviceSpec) -> HostDevice:
+    if spec.pci is None:
+        usb = (spec.usb or "").lower()
+        parts = usb.split(".")
+        address = usb if len(parts) == 1 else ".".join(str(int(part)) for part in parts)
+        return HostDevice(bus=HostBus.USB, address=address)
+    short = spec.pci.count(":") == 1
+    return HostDevice(bus=HostBus.PCI, address=("0000:" if short else "") + spec.pci.lower())
 
 
 def _names(written: Value | Mapping[str, Value], path: tuple[str, ...]) -> bool:

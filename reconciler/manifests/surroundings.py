@@ -37,13 +37,15 @@ class Allowed:
     """What the controller's settings let manifests name; None where they are not known.
 
     ``kernel_prefixes`` are paths for ``boot.kernel``, ``device_prefixes`` and ``file_prefixes`` for
-    a disk's ``device`` and ``file``, ``overlay_elements`` places for ``xml``.
+    a disk's ``device`` and ``file``, ``overlay_elements`` places for ``xml``,
+    ``host_devices`` devices for ``hostDevices``, as ``dom0-a/pci/0000:03:00.0``.
     """
 
     kernel_prefixes: tuple[str, ...] | None = None
     device_prefixes: tuple[str, ...] | None = None
     file_prefixes: tuple[str, ...] | None = None
     overlay_elements: tuple[str, ...] | None = None
+    host_devices: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

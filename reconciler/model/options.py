@@ -24,6 +24,8 @@ HOST_PASSTHROUGH = "host-passthrough"
 LOOPBACK = "127.0.0.1"
 """Where a screen can be seen from the host itself alone."""
 
+HOST_DEVICES = FieldName("hostDevices")
+
 CAP_PERIOD_US = 100_000
 """The period over which a cap on processor time is kept, in microseconds."""
 
@@ -115,6 +117,34 @@ class Tpm:
         return f"version {self.version}" if self.version else "the host's own"
 
 
+class HostBus(StrEnum):
+    """Where on the host a device is that a guest has for itself."""
+
+    PCI = "pci"
+    USB = "usb"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class HostDevice:
+    """A device of the host that the guest has for itself, driven by the guest's own driver.
+
+    ``address`` is ``0000:03:00.0`` for PCI; for USB ``046d:c52b`` (vendor and product) or ``1.4``
+    (bus and device).
+    """
+
+    bus: HostBus
+    address: str
+
+    def __str__(self) -> str:
+        """Return ``pci/0000:03:00.0``, as in the controller's settings."""
+        return f"{self.bus}/{self.address}"
+
+    @property
+    def field(self) -> FieldName:
+        """The name by which a mark remembers whose the device is: by its address, not its name."""
+        return FieldName(f"{HOST_DEVICES}[{self}]")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """The options of one guest, wanted or found.
@@ -122,6 +152,7 @@ class Options:
     ``cpu``: which processor it sees, a mode or the name of a model; None is the hypervisor's own
     default. ``weight``: its share of processor time; ``cap``: the most of it, in percent of one
     processor. ``rng``: there is a device that gives its kernel random numbers of the host.
+    ``host_devices`` are sorted; each is owned for itself.
     """
 
     cpu: str | None = None
@@ -134,6 +165,7 @@ class Options:
     graphics: Graphics | None = None
     watchdog: Watchdog | None = None
     tpm: Tpm | None = None
+    host_devices: tuple[HostDevice, ...] = ()
 
 
 NO_OPTIONS = Options()
@@ -162,7 +194,7 @@ FIELDS: Mapping[FieldName, str] = {
     FieldName("watchdog"): "watchdog",
     FieldName("tpm"): "tpm",
 }
-"""What a manifest calls each option, and the attribute of ``Options`` that holds it."""
+"""What a manifest calls each option that is one thing, and the attribute that holds it."""
 
 
 class Cache(StrEnum):

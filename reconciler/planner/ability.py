@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from reconciler.model.definition import BridgeSource, GuestType, NbdSource, RbdSource
 from reconciler.model.names import FieldName
 from reconciler.model.options import NO_DISK_OPTIONS, NO_NIC_OPTIONS, NO_OPTIONS
+from reconciler.planner.hostdevices import impossible_devices
 from reconciler.planner.options import impossible_of_device, impossible_options
 
 if TYPE_CHECKING:
@@ -23,13 +24,11 @@ def impossible_in(
     wanted: GuestDefinition, stored: GuestDefinition | None, capabilities: Capabilities
 ) -> Iterator[tuple[str, str]]:
     """Each field of ``wanted`` that cannot be, with its reason; what is ``stored`` may stay."""
+    there = stored.options if stored is not None else NO_OPTIONS
     yield from impossible_options(
-        wanted.options,
-        wanted.type,
-        wanted.domain_type,
-        capabilities,
-        there=stored.options if stored is not None else NO_OPTIONS,
+        wanted.options, wanted.type, wanted.domain_type, capabilities, there=there
     )
+    yield from impossible_devices(wanted.options, wanted.type, capabilities, there=there)
     for disk in wanted.disks:
         before = stored.disk(disk.target) if stored is not None else None
         for field, why in _in_disk(disk, before, wanted.type, capabilities):

@@ -30,6 +30,7 @@ from reconciler.model.definition import (
 from reconciler.model.options import BUS, OPENVSWITCH, READ_ONLY
 from reconciler.model.plan import Label
 from reconciler.planner import words
+from reconciler.planner.hostdevices import differing_devices
 from reconciler.planner.options import differing_options, kept_options
 
 if TYPE_CHECKING:
@@ -440,8 +441,9 @@ def _channels(wanted: GuestDefinition, actual: GuestDefinition) -> Iterator[Diff
 def _options(
     wanted: GuestDefinition, actual: GuestDefinition, owned: Owned
 ) -> Iterator[Difference]:
-    for field, before, after in differing_options(wanted.options, actual.options, owned.fields):
-        yield Difference(kind=Kind.OPTION, field=field, before=before, after=after)
+    for told in (differing_options, differing_devices):
+        for field, before, after in told(wanted.options, actual.options, owned.fields):
+            yield Difference(kind=Kind.OPTION, field=field, before=before, after=after)
 
 
 def _overlay(wanted: GuestDefinition, actual: GuestDefinition) -> Iterator[Difference]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, assert_never
 from reconciler.model.definition import DiskDevice, DomainType, GuestDefinition, GuestType
 from reconciler.model.mark import Mark, MarkedDisk, Phase
 from reconciler.model.names import FieldName
+from reconciler.model.options import NO_OPTIONS
 from reconciler.model.plan import Change, Reason
 from reconciler.model.policy import RENDERER
 from reconciler.planner.cards import cards, with_others
@@ -33,6 +34,7 @@ from reconciler.planner.disks import (
     same_disk,
     wish_for,
 )
+from reconciler.planner.hostdevices import choose_devices, devices_back, impossible_devices
 from reconciler.planner.ignoring import left_alone
 from reconciler.planner.options import (
     as_told,
@@ -199,12 +201,7 @@ def wanted(
         # libxl gives a console to every PV and PVH guest, asked for or not.
         console=guest.console or type_ in (GuestType.PV, GuestType.PVH),
         agent=guest.agent,
-        options=choose_options(
-            owner,
-            guest.options,
-            existing.stored.options if existing else default,
-            default,
-        ),
+        options=_options(owner, guest, existing, default),
         overlay=wanted_elements(mark.overlay),
         mark=mark,
     )
@@ -289,6 +286,7 @@ def _owner(
 ) -> Ownership:
     """Whose the optional fields are; what the host cannot do is refused and stays as it is."""
     refused = dict(impossible_options(guest.options, type_, host.domain_type, host.capabilities))
+    refused |= impossible_devices(guest.options, type_, host.capabilities, there=NO_OPTIONS)
     for pin in pins_beyond(guest.options.pin, host.cpus):
         refused[_PIN] = f"{host.name} has {host.cpus} processors, 0 to {host.cpus - 1}, not {pin}"
     refusals.extend(
@@ -322,13 +320,23 @@ def _keep_uuid(guest: DesiredGuest, existing: Existing | None, refusals: list[Ch
     refusals.append(replace(refusal, origin=guest.where("metadata.uuid")))
 
 
+def _options(
+    owner: Ownership, guest: DesiredGuest, existing: Existing | None, default: Options
+) -> Options:
+    """The options that the stored definition shall have."""
+    there = existing.stored.options if existing else default
+    chosen = choose_options(owner, guest.options, there, default)
+    return choose_devices(owner, guest.options, chosen)
+
+
 def _back(existing: Existing | None, default: Options) -> frozenset[FieldName]:
     """The fields that are seen at their defaults in all definitions of the guest."""
     if existing is None:
         return frozenset()
     live = existing.guest.live
     seen = as_told(live.options, existing.stored.options) if live is not None else None
-    return options_back(default, existing.stored.options, seen)
+    stored = existing.stored.options
+    return options_back(default, stored, seen) | devices_back(existing.mark.fields, stored, seen)
 
 
 def _mark(  # noqa: PLR0913 - all that a mark tells of

@@ -53,6 +53,8 @@ from reconciler.model.options import (
     Discard,
     DiskOptions,
     Graphics,
+    HostBus,
+    HostDevice,
     HugePages,
     IoLimits,
     Link,
@@ -231,6 +233,18 @@ _devices = st.tuples(
         action=st.sampled_from(WatchdogAction),
     ),
     st.sampled_from((None, Tpm(), Tpm(version="1.2"))),
+    st.lists(
+        st.sampled_from(
+            (
+                HostDevice(bus=HostBus.PCI, address="0000:03:00.0"),
+                HostDevice(bus=HostBus.PCI, address="0001:ab:1f.7"),
+                HostDevice(bus=HostBus.USB, address="046d:c52b"),
+                HostDevice(bus=HostBus.USB, address="1.14"),
+            )
+        ),
+        max_size=2,
+        unique=True,
+    ).map(lambda devices: tuple(sorted(devices))),
 )
 _options = st.builds(
     lambda cpu, topology, pin, weight, cap, devices: Options(
@@ -244,6 +258,7 @@ _options = st.builds(
         graphics=devices[2],
         watchdog=devices[3],
         tpm=devices[4],
+        host_devices=devices[5],
     ),
     _cpus,
     _topologies,

@@ -55,6 +55,9 @@ class Ground:
     places: tuple[str, ...] = ()
     """Where overlays may add elements."""
 
+    host_devices: tuple[str, ...] = ()
+    """Devices of the host that guests may have."""
+
     doors: list[Host] = field(default_factory=list)
 
     def settings(self) -> Settings:
@@ -67,6 +70,7 @@ class Ground:
             device_prefixes=("/dev",),
             file_prefixes=("/srv/shared",),
             overlay_elements=self.places,
+            host_devices=self.host_devices,
         )
 
     @contextmanager

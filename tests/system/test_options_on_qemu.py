@@ -168,3 +168,37 @@ def test_what_the_host_cannot_do_is_refused_before_anything_is_written(ground: G
         for text_ in _texts(ground, "dns"):
             assert [pin.get("cpuset") for pin in text_.iterfind("cputune/vcpupin")] == ["0"]
         assert ground.running()["dns"] == number
+
+
+def test_devices_of_the_host_are_written_as_libvirt_wants_them(ground: Ground) -> None:
+    """No device of this machine is handed over: the guest stays off. One that is not listed waits.
+
+    What a person adds by hand stays when the listed ones are let go.
+    """
+    ground.host_devices = ("dom0-a/pci/0000:03:00.0", "dom0-a/usb/046d:c52b")
+    name = "guests/gpu.yaml"
+    off = guest_manifest("gpu") + "  host: dom0-a\n  state: stopped\n"
+    devices = "  hostDevices:\n    - {name: gpu, pci: 03:00.0}\n    - {name: key, usb: 046d:c52b}\n"
+    ground.repository.commit("A guest with devices", {name: off + devices})
+    with ground.controller() as opened:
+        converge(opened)
+        stored = etree.fromstring(ground.stored()["gpu"])
+        kinds = [one.get("type") for one in stored.iterfind("devices/hostdev")]
+        assert sorted(map(str, kinds)) == ["pci", "usb"]
+        assert stored.find("devices/hostdev/source/address[@bus='0x03']") is not None
+        with _domain(ground, "gpu") as domain:
+            by_hand = "<hostdev mode='subsystem' type='usb'><source>"
+            by_hand += "<address bus='1' device='2'/></source></hostdev>"
+            domain.attachDeviceFlags(by_hand, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
+        ground.repository.commit("Without them", {name: off})
+        done = converge(opened).last
+        assert done.plan is not None
+        assert done.plan.steps == ()
+        stored = etree.fromstring(ground.stored()["gpu"])
+        [left] = stored.iterfind("devices/hostdev")
+        assert left.find("source/address[@device='2']") is not None
+        assert stored.findall("metadata//{*}field") == []
+        greedy = off + "  hostDevices:\n    - {name: disk, pci: 00:1f.2}\n"
+        ground.repository.commit("The host's own disk", {name: greedy})
+        refused = opened.controller.pass_once()
+        assert any("host_devices" in str(problem) for problem in refused.problems)

@@ -81,3 +81,18 @@ def test_every_setting_says_why_it_is_there() -> None:
     for name, field in Settings.model_fields.items():
         assert field.description, name
         assert len(field.description) > 40, name
+
+
+@pytest.mark.parametrize(
+    "device", ["pci/0000:03:00.0", "dom0-a/pci/03:00.0", "dom0-a/usb/*", "dom0-a/usb/01.4"]
+)
+def test_a_device_that_could_never_match_is_no_setting(device: str) -> None:
+    with pytest.raises(SettingsError, match="is no device of a host"):
+        load_settings(environment={"DOMOPS_HOST_DEVICES": device})
+
+
+def test_devices_in_the_environment_are_parted_by_commas() -> None:
+    """Their addresses hold colons."""
+    listed = "dom0-a/usb/046d:c52b,dom0-a/pci/0000:03:00.0"
+    settings = load_settings(environment={"DOMOPS_HOST_DEVICES": listed})
+    assert settings.host_devices == tuple(listed.split(","))

@@ -16,6 +16,8 @@ from pydantic import (
 from reconciler.manifests.fields import (
     CPU_MODEL,
     CPU_SET,
+    PCI_ADDRESS,
+    USB_ADDRESS,
     WHOLE_NUMBER,
     Closed,
     CommandLine,
@@ -394,6 +396,23 @@ class TpmSpec(Closed):
     version: TpmVersion = Field(description="The standard that it follows.", examples=["2.0"])
 
 
+class HostDeviceSpec(Closed):
+    """A device of the host, by exactly one of `pci` and `usb`."""
+
+    name: Name = Field(
+        description="The name by which plans speak of it; unique in the guest.",
+        examples=["dongle"],
+    )
+    pci: Annotated[str, Field(pattern=PCI_ADDRESS, max_length=63)] | None = Field(
+        None, description="Its PCI address.", examples=["0000:03:00.0"]
+    )
+    usb: Annotated[str, Field(pattern=USB_ADDRESS, max_length=63)] | None = Field(
+        None,
+        description="Its USB vendor and product, or its bus and device.",
+        examples=["046d:c52b", "1.4"],
+    )
+
+
 class GuestDefaults(Closed):
     """What a guest is, apart from its name: all of it may be shared by a GuestClass."""
 
@@ -493,6 +512,14 @@ class GuestDefaults(Closed):
     )
     tpm: TpmSpec | None = Field(
         None, description="A trusted platform module, emulated by the host (KVM)."
+    )
+    host_devices: tuple[HostDeviceSpec, ...] = Field(
+        (),
+        alias="hostDevices",
+        description=(
+            "Devices of the host that the guest has for itself (KVM). The guest must be pinned"
+            " with `host`, and the controller's setting `host_devices` must list each."
+        ),
     )
     ignore_drift: tuple[str, ...] = Field(
         (),

@@ -209,3 +209,22 @@ def test_another_action_leaves_the_watchdog_in_its_slot() -> None:
     text = _merged(_text(devices=dog), watchdog=Watchdog(action=WatchdogAction.DUMP))
     assert 'action="dump"' in text
     assert "0x01" in text
+
+
+def test_devices_of_the_host_are_known_by_their_addresses() -> None:
+    """A running guest's text says besides where one was found; what is told otherwise stays."""
+    text = _text(
+        devices="<hostdev mode='subsystem' type='usb'><source startupPolicy='optional'>"
+        "<vendor id='0x046d'/><product id='0xC52B'/><address bus='1' device='7'/>"
+        "</source></hostdev>"
+        "<hostdev mode='subsystem' type='usb'><source><address bus='01' device='4'/></source>"
+        "</hostdev><hostdev mode='subsystem' type='pci' managed='yes'><source>"
+        "<address domain='0x0000' bus='0x03' slot='0x1f' function='0x2'/></source></hostdev>"
+        "<hostdev mode='subsystem' type='mdev' model='vfio-pci'><source><address uuid='c2177883'/>"
+        "</source></hostdev>"
+    )
+    found = read(text).definition.options.host_devices
+    assert [str(device) for device in found] == ["pci/0000:03:1f.2", "usb/046d:c52b", "usb/1.4"]
+    merged = _merged(text, host_devices=found[1:2])
+    assert all(kept in merged for kept in ("optional", "0xC52B", "mdev"))
+    assert not any(gone in merged for gone in ("0x1f", 'device="4"'))

@@ -9,7 +9,7 @@ import pytest
 from reconciler.errors import StalledError
 from reconciler.hypervisor.capabilities import TABLE, Driver, driver_called
 from reconciler.model.definition import Bus
-from reconciler.model.options import DISK_FIELDS, FIELDS, NIC_FIELDS
+from reconciler.model.options import DISK_FIELDS, FIELDS, HOST_DEVICES, NIC_FIELDS
 
 
 @pytest.mark.parametrize("driver", list(Driver))
@@ -27,7 +27,7 @@ def test_what_no_guest_can_have_is_called_as_in_the_manifest() -> None:
     of_disks = {f"disks.{field}" for field in (*DISK_FIELDS, "nbd", "rbd")}
     of_disks |= {f"disks.bus.{bus}" for bus in Bus}
     of_cards = {f"networks.{field}" for field in (*NIC_FIELDS, "openvswitch")}
-    assert named <= {*FIELDS, *of_disks, *of_cards}
+    assert named <= {*FIELDS, HOST_DEVICES, *of_disks, *of_cards}
 
 
 def test_a_driver_that_domops_does_not_know_is_left_alone() -> None:

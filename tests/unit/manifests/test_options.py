@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from reconciler.manifests import load
+from reconciler.manifests.intent import intent_of
 from reconciler.manifests.kinds.guest import GuestSpec
+from reconciler.manifests.surroundings import Allowed
 from reconciler.model.options import (
     FIELDS,
     NO_OPTIONS,
@@ -17,7 +22,7 @@ from reconciler.model.options import (
     Watchdog,
     WatchdogAction,
 )
-from tests.unit.manifests.world import PLAIN, guest, guest_of
+from tests.unit.manifests.world import BASE, COMMIT, PLAIN, guest, guest_of
 
 
 def test_a_guest_that_says_nothing_of_options_owns_none() -> None:
@@ -110,3 +115,32 @@ def test_every_option_is_a_field_of_the_manifest() -> None:
 
 def _model(one: object) -> bool:
     return hasattr(one, "model_fields")
+
+
+_DEVICES = """\
+host: dom0-a
+hostDevices:
+  - {name: gpu, pci: "03:00.0"}
+  - {name: dongle, usb: "046D:C52B"}
+  - {name: port, usb: "01.4"}
+"""
+
+
+def test_devices_of_the_host_are_owned_by_their_addresses() -> None:
+    found = guest_of(f"{PLAIN}{_DEVICES}")
+    told = ["pci/0000:03:00.0", "usb/046d:c52b", "usb/1.4"]
+    assert [str(device) for device in found.options.host_devices] == told
+    assert list(found.mentioned) == [f"hostDevices[{address}]" for address in told]
+    assert intent_of(found) != intent_of(replace(found, mentioned=found.mentioned[:2]))
+
+
+def test_a_device_that_the_controller_does_not_list_is_refused() -> None:
+    """By host, bus and address; an entry for another host allows nothing here."""
+    files = {**BASE, "lists.yaml": guest(f"{PLAIN}{_DEVICES}")}
+    listed = ("dom0-a/pci/0000:03:00.0", "dom0-b/usb/046d:c52b", "dom0-a/usb/1.4")
+    found = load(files, commit=COMMIT, allowed=Allowed(host_devices=listed))
+    [problem] = map(str, found.problems)
+    assert "spec.hostDevices[dongle].usb" in problem
+    assert '"dom0-a/usb/046d:c52b" is not a device that the controller allows' in problem
+    assert "see its setting host_devices" in problem
+    assert len(load(files, commit=COMMIT, allowed=Allowed(host_devices=())).problems) == 3

@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reconciler.model.definition import DomainType, GuestType
+from reconciler.model.desired import RestartWhen
 from reconciler.model.names import FieldName
 from reconciler.model.observed import Denial
 from reconciler.model.options import (
+    HOST_DEVICES,
     HOST_MODEL,
     HOST_PASSTHROUGH,
     NO_OPTIONS,
     Graphics,
+    HostBus,
+    HostDevice,
     HugePages,
     Options,
     Pin,
@@ -22,6 +26,7 @@ from reconciler.model.options import (
 )
 from reconciler.model.plan import Change, Fate, Label, Reason
 from reconciler.planner.effects import digest_of
+from reconciler.planner.hostdevices import impossible_devices
 from reconciler.planner.options import as_told, differing_options, impossible_options
 from tests.strategies.worlds import ABLE, HOSTS, MAIN, Story, desired, guest, host
 
@@ -226,3 +231,32 @@ def test_a_cap_that_was_lost_at_a_start_is_given_again() -> None:
     story.stage("a", live=replace(found.live, options=NO_OPTIONS))
     assert _change(story, wish) == {}
     assert _live(story) == Options(cap=50)
+
+
+GPU = HostDevice(bus=HostBus.PCI, address="0000:03:00.0")
+THEIRS = HostDevice(bus=HostBus.USB, address="046d:c52b")
+
+
+def test_a_device_of_the_host_is_owned_for_itself() -> None:
+    """One that a person handed over stays, whatever a manifest says of another."""
+    story = _story()
+    _running_with(story, Options(cpu=HOST_MODEL, host_devices=(THEIRS,)))
+    wish = guest("a", mentioned=(GPU.field,), options=Options(host_devices=(GPU,)))
+    changes = _change(story, wish)
+    assert _stored(story).host_devices == (GPU, THEIRS)
+    assert changes[GPU.field].label is Label.RESTART
+    assert (changes[GPU.field].before, changes[GPU.field].after) == ("none", str(GPU))
+    story.stage("a", live=story.find("a").stored)
+    _change(story, guest("a", restart=RestartWhen.NOW))
+    found = story.find("a")
+    assert found.mark is not None
+    assert found.mark.fields == ()
+    assert _stored(story).host_devices == _live(story).host_devices == (THEIRS,)
+
+
+def test_a_device_is_refused_where_guests_can_have_none() -> None:
+    able = replace(ABLE, without={(GuestType.HVM, HOST_DEVICES): Denial(why="not here")})
+    options = Options(host_devices=(GPU, THEIRS))
+    told = impossible_devices(options, GuestType.HVM, able, there=Options(host_devices=(THEIRS,)))
+    assert list(told) == [(GPU.field, "not here")]
+    assert list(impossible_devices(options, GuestType.HVM, ABLE, there=NO_OPTIONS)) == []
