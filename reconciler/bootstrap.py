@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from reconciler.hypervisor.statistics import StatisticsReader
     from reconciler.model.desired import DesiredHost
     from reconciler.model.names import HostName, PlanId
+    from reconciler.model.operation import Operation
     from reconciler.settings import Settings
     from reconciler.source.port import Source
 
@@ -78,6 +79,7 @@ class Opened:
     source: Source
     clock: Clock
     wakeups: WakeUps
+    operations: Callable[[], tuple[Operation, ...]]
     latest: Latest
     doors: Doors
     reader_for: Callable[[DesiredHost], StatisticsReader]
@@ -229,6 +231,7 @@ def open_controller(
             source=source,
             clock=clock,
             wakeups=wakeups,
+            operations=executor.operations,
             latest=latest,
             doors=doors,
             reader_for=lambda host: make_reader(host, clock),

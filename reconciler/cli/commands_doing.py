@@ -46,7 +46,7 @@ def apply(
         if not yes:
             _ask()
         with stopping_on(signal.SIGINT, signal.SIGTERM, says=_STOPPING) as stop:
-            with Progress(screen) as progress:
+            with Progress(screen, session.under_way) as progress:
                 left = session.apply(permits=shown(picture), tell=progress.tell, stop=stop)
             if stop.is_set():
                 begun = progress.begun()

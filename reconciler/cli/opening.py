@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from reconciler.journal.records import Event
     from reconciler.model.checkup import Finding
     from reconciler.model.names import GuestName, PlanId, Sha
+    from reconciler.model.operation import Operation
     from reconciler.model.plan import Plan, PlannedStep
     from reconciler.planner import Preview
     from reconciler.source.port import CommitInfo
@@ -152,6 +153,10 @@ class Opening:
             permits=permits,
         )
         return self.look(enforce=True)
+
+    def under_way(self) -> tuple[Operation, ...]:
+        """The steps under way, with how far each has come; may be asked from any thread."""
+        return self._opened.operations()
 
     def run(self, stop: threading.Event) -> None:
         """Keep the hosts as the commits want them until ``stop`` is set."""

@@ -16,11 +16,14 @@ from reconciler.cli import words
 from reconciler.journal.records import EventKind
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from reconciler.cli.terminal import Terminal
     from reconciler.journal.records import Event
     from reconciler.model.names import GuestName
+    from reconciler.model.operation import Operation
+    from reconciler.model.operation import Progress as Made
 
 _STAYS = frozenset(
     {
@@ -34,10 +37,16 @@ _STAYS = frozenset(
 
 
 class Progress:
-    """Told of events from any thread; draws from one."""
+    """Told of events from any thread; draws from one.
 
-    def __init__(self, screen: Terminal) -> None:
+    ``under_way`` is asked for the steps, with how far each has come, whenever something is drawn.
+    """
+
+    def __init__(
+        self, screen: Terminal, under_way: Callable[[], tuple[Operation, ...]] = tuple
+    ) -> None:
         self._screen = screen
+        self._operations = under_way
         self._under_way: dict[GuestName, Event] = {}
         self._lock = threading.Lock()
         self._live: Live | None = None
@@ -98,8 +107,9 @@ class Progress:
             self._screen.show([line])
 
     def _moving(self) -> Group:
-        """The steps under way, each with its age."""
+        """The steps under way, each with its age, and how far it has come if that can be told."""
         page = self._screen.page()
+        far = {one.guest: one.progress for one in self._operations()}
         with self._lock:
             events = sorted(self._under_way.items())
         return Group(
@@ -110,7 +120,23 @@ class Progress:
                     page.text(
                         f"  for {words.duration((page.now - event.at).total_seconds())}", "dim"
                     ),
+                    page.text(_in_words(far.get(name)), "cyan"),
                 )
                 for name, event in events
             )
         )
+
+
+def _in_words(progress: Made | None) -> str:
+    """``61 %, 3.1 GiB of 5 GiB, 120 MiB/s, 16 s left``, as far as it is known."""
+    if progress is None:
+        return ""
+    parts = [
+        f"{100 * progress.done_bytes // progress.total_bytes} %",
+        f"{words.size(progress.done_bytes)} of {words.size(progress.total_bytes)}",
+    ]
+    if progress.rate_bytes_s:
+        parts.append(f"{words.size(round(progress.rate_bytes_s))}/s")
+    if progress.left_s is not None:
+        parts.append(f"{words.duration(progress.left_s)} left")
+    return f"  {', '.join(parts)}"

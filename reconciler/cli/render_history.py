@@ -145,7 +145,7 @@ def _because(account: Account) -> str:
         case Cause.DRIFT:
             return f"drift put right: it was set by hand on {account.deed.host};"
         case Cause.HEALING:
-            return "healed: it had stopped, and shall run;"
+            return "healed: it had stopped and shall run;"
         case Cause.UPKEEP:
             return "noted in its mark;"
         case Cause.UNKNOWN:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from reconciler.journal.records import Event
     from reconciler.model.checkup import Finding
     from reconciler.model.names import GuestName, HostName, PlanId, Sha
+    from reconciler.model.operation import Operation
     from reconciler.model.plan import PlannedStep
     from reconciler.source.port import CommitInfo
 
@@ -75,6 +76,10 @@ class Session(Protocol):
         A step that ``permits`` says no to is not begun. ``tell`` is called as things happen.
         When ``stop`` is set, no further step begins; those under way are waited for.
         """
+        ...
+
+    def under_way(self) -> tuple[Operation, ...]:
+        """The steps under way, with how far each has come; may be asked from any thread."""
         ...
 
     def run(self, stop: threading.Event) -> None:

@@ -50,6 +50,9 @@ CALLS_PER_HOST = 4
 CONDEMNED_PER_HOST = 4
 """A host that swallowed this many calls swallows the next as well."""
 
+_LOOK_HOW_FAR_EVERY_S = 1.0
+"""How often a long step is looked at: often enough for a person who waits for it."""
+
 _FOLLOW_EVERY = timedelta(seconds=2)
 """How often a guest that was asked for something is looked at until it has followed."""
 
@@ -185,6 +188,9 @@ class Executor:
         # A daemon thread: a call that never returns must not keep the process from ending.
         name = f"{step.host}: {type(step).__name__} {step.guest}"
         threading.Thread(target=self._carry_out, args=(one,), name=name, daemon=True).start()
+        if isinstance(step, CreateVolume):  # the one kind that can take hours, and says how far
+            name = f"{name}: progress"
+            threading.Thread(target=self._look_how_far, args=(one,), name=name, daemon=True).start()
         return True
 
     def _may_begin(self, step: Step) -> bool:
@@ -218,6 +224,21 @@ class Executor:
         else:
             self._came_back(one, cut=None)
         self._wake(step.guest)
+
+    def _look_how_far(self, one: Running) -> None:
+        """Ask now and then how far the step has come, until its call is back."""
+        step = one.planned.step
+        while True:
+            with self._changed:
+                if self._changed.wait_for(lambda: not one.calling, _LOOK_HOW_FAR_EVERY_S):
+                    return
+            try:
+                seen = self._host_named(step.host).progress(step)
+            except DomopsError:
+                continue  # what cannot be told now may be told later; the step goes on
+            if seen is not None:
+                with self._changed:
+                    one.came_to(seen, self._clock())
 
     def _came_back(self, one: Running, *, cut: str | None) -> None:
         with self._changed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -16,8 +16,13 @@ if TYPE_CHECKING:
     from reconciler.executor.patience import Patience
     from reconciler.model.names import Digest
     from reconciler.model.observed import ObservedWorld
+    from reconciler.model.operation import Progress
     from reconciler.model.plan import PlannedStep
     from reconciler.model.steps import Step
+
+
+_INERTIA = 0.7
+"""How much of the rate that was shown stays at each look: time left that jumps is of no use."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -37,6 +42,8 @@ class Running:
     returned: datetime | None = None
     cut: str | None = None
     condemned: bool = False
+    progress: Progress | None = None
+    progress_at: datetime | None = None
 
     @property
     def calling(self) -> bool:
@@ -50,6 +57,19 @@ class Running:
             return self.began + timedelta(seconds=self.patience.call_s)
         return self.returned + timedelta(seconds=self.patience.follow_s or 0)
 
+    def came_to(self, seen: Progress, now: datetime) -> None:
+        """Take in how far the step has come, and how fast since it was last looked at."""
+        rate = None
+        if self.progress is not None and self.progress_at is not None:
+            seconds = (now - self.progress_at).total_seconds()
+            moved = max(seen.done_bytes - self.progress.done_bytes, 0)
+            rate = moved / seconds if seconds > 0 else None
+            before = self.progress.rate_bytes_s
+            if rate is not None and before is not None:
+                rate = _INERTIA * before + (1 - _INERTIA) * rate
+        self.progress = replace(seen, rate_bytes_s=rate)
+        self.progress_at = now
+
     def operation(self) -> Operation:
         """What the planner is told."""
         step = self.planned.step
@@ -61,6 +81,7 @@ class Running:
             deadline=self.deadline,
             memory_kib=self.memory_kib,
             condemned=self.condemned or self.cut is not None,
+            progress=self.progress if self.calling else None,
         )
 
 

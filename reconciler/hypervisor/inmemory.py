@@ -59,8 +59,9 @@ if TYPE_CHECKING:
 
     from reconciler.model.definition import Disk, GuestDefinition
     from reconciler.model.mark import Mark
-    from reconciler.model.names import HostName
+    from reconciler.model.names import GuestName, HostName
     from reconciler.model.observed import Capabilities, ObservedGuest, ObservedPool
+    from reconciler.model.operation import Progress
     from reconciler.planner.effects import OnLive, OnVolume
 
 _OURS_TO_RESUME = (StateReason.BUSY, StateReason.UNKNOWN)
@@ -79,6 +80,7 @@ class InMemoryHost:
         self._silence: str | None = None
         self._deaf: set[UUID] = set()
         self._stiff: set[UUID] = set()
+        self._progress: dict[GuestName, Progress] = {}
         self._notify: list[Callable[[], None]] = []
 
     @property
@@ -147,6 +149,10 @@ class InMemoryHost:
                     self._host = changed
         self._tell()
 
+    def progress(self, step: Step) -> Progress | None:
+        """As staged: a step in memory takes no time of its own."""
+        return self._progress.get(step.guest)
+
     def watch(self, notify: Callable[[], None]) -> None:
         """Call ``notify`` after every change."""
         self._notify.append(notify)
@@ -179,6 +185,10 @@ class InMemoryHost:
             return replace(left, guests={**left.guests, uuid: off})
 
         self.stage(stopped)
+
+    def stage_progress(self, guest: GuestName, progress: Progress) -> None:
+        """Let a guest's step be so far from now on."""
+        self._progress[guest] = progress
 
     def stage_deaf(self, uuid: UUID) -> None:
         """Let a guest ignore shutdown requests from now on."""

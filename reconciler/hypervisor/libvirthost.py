@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from reconciler.hypervisor.port import Draft, NativeGuest
     from reconciler.model.checkup import Inspection
     from reconciler.model.names import HostName
+    from reconciler.model.operation import Progress
     from reconciler.model.steps import Step
 
 
@@ -198,6 +199,14 @@ class LibvirtHost:
         """The guest of an xl configuration file, as this host's libvirt understands it."""
         with self._observing.connection(f"asking {self._name} to read a file") as connection:
             return read_xl(connection, config, volumes=observe_pools(connection).source_of)
+
+    def progress(self, step: Step) -> Progress | None:
+        """How far a copy has come, by what its volume takes; of other steps nobody can tell."""
+        if not isinstance(step, CreateVolume) or step.image is None:
+            return None
+        doing = f"looking how far the copy for {step.guest} on {self._name} has come"
+        with self._operating.connection(doing) as connection:
+            return volumes.progress(connection, step, step.image)
 
     def watch(self, notify: Callable[[], None]) -> None:
         """Call ``notify`` (from any thread, without data) whenever something happened here.

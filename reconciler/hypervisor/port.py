@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from reconciler.model.definition import GuestDefinition
     from reconciler.model.names import HostName
     from reconciler.model.observed import ObservedHost
+    from reconciler.model.operation import Progress
     from reconciler.model.steps import DefineGuest, Step
 
 
@@ -91,6 +92,18 @@ class Host(Protocol):
             StalledError: it cannot happen until a person or a commit changes something.
             RefusedError: the host's driver cannot do it, and nothing was tried.
             UnknownOutcomeError: the call was cut; whether it took effect is not known.
+
+        """
+        ...
+
+    def progress(self, step: Step) -> Progress | None:
+        """How far a step has come that is being carried out; None where nobody can tell.
+
+        Makes no writing call, and does not wait for the step.
+
+        Raises:
+            TransientError: the host did not answer.
+            StalledError: the host answers but cannot be used until a person acts.
 
         """
         ...

@@ -23,6 +23,7 @@ from reconciler.hypervisor.guests import STORED_TEXT
 from reconciler.hypervisor.parsing import parse
 from reconciler.hypervisor.storagexml import read_volume, render_volume
 from reconciler.model.definition import VolumeSource
+from reconciler.model.operation import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
     from reconciler.hypervisor.door import Door
     from reconciler.model.steps import CreateVolume, DiscardVolume, GrowVolume
 
-_CAPACITY = 1
-"""Where ``virStorageVolGetInfo`` keeps the size."""
+_CAPACITY, _ALLOCATION = 1, 2
+"""Where ``virStorageVolGetInfo`` keeps the size, and what of it is taken."""
 
 _TAKEN = (libvirt.VIR_ERR_STORAGE_VOL_EXIST, libvirt.VIR_ERR_OPERATION_INVALID)
 """What libvirt says when a volume, or a file in its place that it had not listed, is there."""
@@ -92,6 +93,21 @@ def _after_failed_creation(door: Door, step: CreateVolume, error: DomopsError) -
     if door.find_volume(step.pool, step.volume) is None:
         return error
     return type(error)(f"{error}; a half-made volume was left")
+
+
+def progress(
+    connection: libvirt.virConnect, step: CreateVolume, source: VolumeSource
+) -> Progress | None:
+    """How far the copy has come: what the volume takes by now, of what its image takes.
+
+    While a volume is being filled its pool lists it and tells its size like any other.
+    """
+    image = volume_in(connection.storagePoolLookupByName(source.pool), source.volume)
+    copy = volume_in(connection.storagePoolLookupByName(step.pool), step.volume)
+    total = image.info()[_ALLOCATION] if image is not None else 0
+    if copy is None or not total:
+        return None
+    return Progress(done_bytes=min(copy.info()[_ALLOCATION], total), total_bytes=total)
 
 
 def discard(door: Door, step: DiscardVolume) -> None:

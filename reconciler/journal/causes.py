@@ -10,20 +10,32 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from reconciler.journal.records import Outcome
 from reconciler.model.mark import Phase
 from reconciler.model.plan import Label
 from reconciler.model.steps import (
+    AttachDisk,
+    AttachNic,
+    ChangeMedium,
+    ChangeNic,
+    CreateSeed,
+    CreateSnapshot,
     CreateVolume,
     DefineGuest,
     DestroyGuest,
+    DetachDisk,
+    DetachNic,
     DiscardVolume,
     GrowDisk,
     GrowVolume,
+    RemoveSeed,
+    ResumeGuest,
     SetAutostart,
     SetMark,
+    SetMemory,
+    SetVcpus,
     ShutDownGuest,
     StartGuest,
 )
@@ -113,17 +125,41 @@ class _Past:
         """Whether the step serves a wish that was not reached before."""
         if fields & self.open or "" in self.open:
             return True
-        match planned.step:
-            case DefineGuest(definition=definition) if definition.mark is not None:
-                return self._is_new_intent(definition.mark, planned)
+        step = planned.step
+        match step:
+            case DefineGuest():
+                mark = step.definition.mark
+                return mark is None or self._is_new_intent(mark, planned)
             case ShutDownGuest() | DestroyGuest():
                 return not self.stopped
-            case SetAutostart(on=on):
-                return on != self.autostart
-            case StartGuest() | CreateVolume() | DiscardVolume() | GrowVolume() | GrowDisk():
-                return True  # of a start by hand there would be nothing to do; disks never shrink
-            case _:
+            case SetAutostart():
+                return step.on != self.autostart
+            case (
+                SetVcpus()
+                | SetMemory()
+                | AttachDisk()
+                | DetachDisk()
+                | ChangeMedium()
+                | AttachNic()
+                | DetachNic()
+                | ChangeNic()
+            ):
                 return self.intent is None
+            case (
+                StartGuest()
+                | SetMark()
+                | CreateVolume()
+                | DiscardVolume()
+                | GrowVolume()
+                | GrowDisk()
+                | CreateSeed()
+                | RemoveSeed()
+                | CreateSnapshot()
+                | ResumeGuest()
+            ):
+                return True  # of these none puts right what a hand has set
+            case _:
+                assert_never(step)
 
     def _is_new_intent(self, mark: Mark, planned: PlannedStep) -> bool:
         if self.intent is None:

@@ -158,4 +158,5 @@ def _operation(one: Operation) -> dict[str, object]:
         "began": one.began.isoformat(),
         "deadline": one.deadline.isoformat(),
         "condemned": one.condemned,
+        "progress": plain(one.progress),
     }

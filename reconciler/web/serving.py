@@ -53,7 +53,10 @@ def shown(opened: Opened, settings: Settings) -> Iterator[Showing]:
         readers=readers,
         instruments=instruments,
         meters=lambda: Meters(
-            writes=opened.doors.writes(), depth=opened.wakeups.depth, adds=opened.wakeups.adds
+            writes=opened.doors.writes(),
+            operations=opened.operations(),
+            depth=opened.wakeups.depth,
+            adds=opened.wakeups.adds,
         ),
         clock=opened.clock,
         beat=timedelta(seconds=settings.poll_s + 2 * settings.patience_s) + _SLACK,

@@ -6,6 +6,7 @@ import stat
 import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import libvirt
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from reconciler.errors import StalledError, TransientError, UnknownOutcomeError
 from reconciler.hypervisor.libvirthost import LibvirtHost
 from reconciler.hypervisor.nocloud import render_seed
-from reconciler.model.definition import DiskFormat, NetworkSource
+from reconciler.model.definition import DiskFormat, NetworkSource, VolumeSource
 from reconciler.model.mark import Mark, MarkedSeed
 from reconciler.model.names import Digest, HostName, Target, VolumeName
 from reconciler.model.observed import RunState, StateReason
@@ -374,3 +375,37 @@ def test_a_definition_of_another_uuid_or_mark_is_refused_before_anything_is_writ
     with pytest.raises(Exception, match="UUID"):
         do(qemu, SetMark, mark=replace(definition.mark, uuid=other.uuid))
     assert qemu.host.writes == writes
+
+
+def test_a_copy_says_how_far_it_has_come(qemu: QemuGround) -> None:
+    """While it is made, by what it takes of what its image takes; nobody asks it to wait."""
+    image = VolumeName("large.raw")
+    (qemu.lab.images / image).write_bytes(b"\x5a" * (512 * MIB))
+    qemu.hand.storagePoolLookupByName(IMAGES).refresh()
+    step = CreateVolume(
+        host=qemu.host.name,
+        guest=NAME,
+        uuid=UUID(int=1),
+        pool=GUESTS,
+        volume=VolumeName("contract-large"),
+        capacity_bytes=512 * MIB,
+        format=DiskFormat.RAW,
+        image=VolumeSource(pool=IMAGES, volume=image),
+    )
+    try:
+        assert qemu.host.progress(step) is None
+        copying = threading.Thread(target=qemu.host.carry_out, args=(step,))
+        copying.start()
+        seen = []
+        while copying.is_alive():
+            seen.append(qemu.host.progress(step))
+        copying.join()
+        done = [one.done_bytes for one in seen if one is not None]
+        assert done == sorted(done)
+        assert any(0 < one < 512 * MIB for one in done)
+        last = qemu.host.progress(step)
+        assert last is not None
+        assert last.done_bytes == last.total_bytes >= 512 * MIB
+    finally:
+        (qemu.lab.images / image).unlink()
+        qemu.hand.storagePoolLookupByName(IMAGES).refresh()

@@ -98,6 +98,18 @@ OPERATION = Family(
     means="When the step began that is under way for the guest. No series where none is.",
     labels=("guest", "host", "step"),
 )
+OPERATION_DONE = Family(
+    name="domops_guest_operation_done_bytes",
+    kind=_GAUGE,
+    means="How far the step has come that is under way for the guest, where that can be told.",
+    labels=("guest", "host", "step"),
+)
+OPERATION_TOTAL = Family(
+    name="domops_guest_operation_total_bytes",
+    kind=_GAUGE,
+    means="How far the step has to go that is under way for the guest, where that can be told.",
+    labels=("guest", "host", "step"),
+)
 DRIFT = Family(
     name="domops_drift_fields",
     kind=_GAUGE,
@@ -265,6 +277,8 @@ OF_PASSES = (
     GUEST_HEALTHY,
     GUEST_UNKNOWN,
     OPERATION,
+    OPERATION_DONE,
+    OPERATION_TOTAL,
     DRIFT,
     CHANGES,
     HELD_PLANS,

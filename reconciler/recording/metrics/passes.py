@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from reconciler.model.names import GuestName, HostName
     from reconciler.model.observed import ObservedWorld
+    from reconciler.model.operation import Operation
     from reconciler.model.plan import GuestStatus
     from reconciler.recording.metrics.text import Sample, Series
     from reconciler.recording.sight import Sight
@@ -37,10 +38,12 @@ _HEALTHY = {Health.YES: 1, Health.NO: 0, Health.UNKNOWN: None}
 class Meters:
     """What is read off just now, rather than from the last pass.
 
-    ``writes`` are the writing calls of each host's door, ``depth`` and ``adds`` those of the queue.
+    ``writes`` are the writing calls of each host's door, ``operations`` the steps under way,
+    ``depth`` and ``adds`` those of the queue.
     """
 
     writes: Mapping[HostName, int]
+    operations: tuple[Operation, ...]
     depth: int
     adds: int
 
@@ -59,6 +62,16 @@ def _of_meters(meters: Meters) -> Iterator[Series]:
     yield families.QUEUE_DEPTH, [((), meters.depth)]
     yield families.QUEUE_ADDS, [((), meters.adds)]
     yield families.WRITES, [((host,), count) for host, count in sorted(meters.writes.items())]
+    under_way = [((one.guest, one.host, type(one.step).__name__), one) for one in meters.operations]
+    yield families.OPERATION, [(names, one.began.timestamp()) for names, one in under_way]
+    yield (
+        families.OPERATION_DONE,
+        [(names, one.progress.done_bytes if one.progress else None) for names, one in under_way],
+    )
+    yield (
+        families.OPERATION_TOTAL,
+        [(names, one.progress.total_bytes if one.progress else None) for names, one in under_way],
+    )
 
 
 def _of_loop(sight: Sight) -> Iterator[Series]:
@@ -92,13 +105,6 @@ def _of_guests(sight: Sight) -> Iterator[Series]:
     yield families.GUEST_SYNCED, _synced(statuses, pools)
     yield families.GUEST_HEALTHY, each(lambda one: _HEALTHY[one.healthy])
     yield families.GUEST_UNKNOWN, each(lambda one: int(one.healthy is Health.UNKNOWN))
-    yield (
-        families.OPERATION,
-        [
-            ((one.guest, one.host, type(one.step).__name__), one.began.timestamp())
-            for one in sight.operations
-        ],
-    )
     yield families.DRIFT, _counted(_drift(statuses, pools))
     yield families.CHANGES, _counted(_unmade(statuses, pools))
     if sight.plan is not None:

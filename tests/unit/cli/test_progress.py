@@ -1,14 +1,20 @@
 """The progress of an apply: what moves, what stays, and what is said when it is cut short."""
 
 import io
+from dataclasses import replace
 from datetime import timedelta
+from uuid import UUID
 
 from reconciler.cli.progress import Progress
 from reconciler.cli.terminal import Terminal
 from reconciler.journal.records import Event, EventKind
 from reconciler.model.names import GuestName, HostName
+from reconciler.model.operation import Operation
+from reconciler.model.operation import Progress as HowFar
+from reconciler.model.steps import StartGuest
 from tests.unit.cli.worlds import NOW
 
+MIB, GIB = 1 << 20, 1 << 30
 LISTS, WEB = GuestName("lists"), GuestName("web")
 
 
@@ -77,3 +83,25 @@ def test_a_host_that_falls_silent_is_told_in_between() -> None:
     with Progress(shown) as progress:
         progress.tell(silent)
     assert "dom0-b  connection refused" in raw.getvalue().decode()
+
+
+def test_a_copy_says_how_far_it_has_come_and_when_it_will_be_there() -> None:
+    """Bytes, rate and time left, as far as each is known; then the line that stays."""
+    shown, _stream, raw = screen(interactive=True)
+    far = HowFar(done_bytes=3 * GIB, total_bytes=5 * GIB)
+    copy = Operation(
+        guest=LISTS,
+        host=HostName("dom0-a"),
+        step=StartGuest(host=HostName("dom0-a"), guest=LISTS, uuid=UUID(int=1)),
+        began=NOW,
+        deadline=NOW,
+        progress=far,
+    )
+    wide = replace(shown, width=200)
+    with Progress(wide, lambda: (copy,)) as progress:
+        progress.tell(begun(LISTS, "create volume"))
+        progress.refresh()
+        assert "60 %, 3 GiB of 5 GiB" in raw.getvalue().decode()
+        copy = replace(copy, progress=replace(far, rate_bytes_s=128 * MIB))
+        progress.refresh()
+        assert "60 %, 3 GiB of 5 GiB, 128 MiB/s, 16 s left" in raw.getvalue().decode()

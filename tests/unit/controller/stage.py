@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from reconciler.journal.records import Event
     from reconciler.model.checkup import Inspection
     from reconciler.model.desired import DesiredHost
+    from reconciler.model.operation import Progress
     from reconciler.model.plan import PlannedStep
     from reconciler.model.steps import DefineGuest, Step
 
@@ -129,6 +130,10 @@ class GatedHost:
             raise self.fails
         self.memory.carry_out(step)
         self.done.append(step)
+
+    def progress(self, step: Step) -> Progress | None:
+        """As the host says."""
+        return self.memory.progress(step)
 
     def watch(self, notify: Callable[[], None]) -> None:
         """As the host does."""

@@ -15,6 +15,7 @@ from reconciler.errors import RefusedError, StalledError, TransientError, Unknow
 from reconciler.executor.executor import CALLS_PER_HOST, CONDEMNED_PER_HOST, Executor
 from reconciler.executor.failures import pause_after
 from reconciler.executor.patience import patience_for
+from reconciler.executor.running import Running
 from reconciler.journal.journal import Journal
 from reconciler.journal.records import EventKind
 from reconciler.model.definition import DiskFormat
@@ -30,6 +31,7 @@ from reconciler.model.names import (
     VolumeName,
 )
 from reconciler.model.observed import ObservedHost, ObservedWorld, RunState, SilentHost
+from reconciler.model.operation import Progress
 from reconciler.model.plan import PlannedStep
 from reconciler.model.steps import (
     CreateSnapshot,
@@ -458,3 +460,24 @@ def test_a_snapshot_that_failed_keeps_back_itself_alone(bench: Bench) -> None:
     bench.settled()
     assert bench.executor.failures() == {web: failure}
     assert bench.start(snapshot) == 0
+
+
+def test_the_rate_of_a_copy_is_known_from_the_second_look_on_and_does_not_jump() -> None:
+    """And is forgotten with the call: what is done has no time left."""
+    one = Running(
+        number=1,
+        planned=start(),
+        intent=None,
+        began=NOON,
+        patience=patience_for(start().step),
+        memory_kib=0,
+    )
+    told = []
+    for second, done in enumerate((0, 100, 200, 200)):
+        one.came_to(Progress(done_bytes=done, total_bytes=1000), NOON + timedelta(seconds=second))
+        progress = one.operation().progress
+        assert progress is not None
+        told.append((progress.rate_bytes_s, progress.left_s))
+    assert told == [(None, None), (100, 9), (100, 8), pytest.approx((70, 800 / 70))]
+    one.returned = NOON
+    assert one.operation().progress is None

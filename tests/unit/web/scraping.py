@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import time
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from reconciler.model.names import GuestName, HostName
 from reconciler.model.observed import RunState
+from reconciler.model.operation import Progress
 from reconciler.model.statistics import (
     BlockStatistics,
     GuestStatistics,
@@ -147,9 +149,29 @@ def story(stage: Stage, served: Served) -> list[Scrape]:
         host.operating.clear()
     served.once()
     moments.append(served.scrape())
+    moments.append(_with_a_copy_under_way(stage, served))
     for host in stage.hosts.values():
         host.operating.set()
     return moments
+
+
+def _with_a_copy_under_way(stage: Stage, served: Served) -> Scrape:
+    """A new guest's volume is being filled, and has come half the way."""
+    for host in stage.hosts.values():
+        host.operating.set()
+        host.memory.stage_progress(GuestName("big"), Progress(done_bytes=512, total_bytes=1024))
+    served.settle()
+    stage.commit("A big one", guests_big=guest_yaml("big"))
+    served.once()
+    assert served.opened.controller._rooms.executor.drain(60)
+    for host in stage.hosts.values():
+        host.operating.clear()
+    served.once()
+    deadline = time.monotonic() + 60
+    while (scrape := served.scrape()).value("domops_guest_operation_done_bytes") is None:
+        assert time.monotonic() < deadline, "nobody looked how far the copy has come"
+        time.sleep(0.05)
+    return scrape
 
 
 def everything_of_a_host() -> str:

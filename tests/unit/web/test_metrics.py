@@ -39,6 +39,8 @@ def test_every_metric_of_the_catalogue_is_given_and_no_other(stage: Stage) -> No
     """Over a story that has everything in it: what is documented and never given would be a lie."""
     with serving(stage) as served:
         moments = story(stage, served)
+    assert moments[-1].value("domops_guest_operation_done_bytes", step="CreateVolume") == 512
+    assert moments[-1].value("domops_guest_operation_total_bytes", guest="big") == 1024
     given = set().union(*(_given(moment) for moment in moments))
     assert given == {family.name for family in CATALOGUE}
     kinds = {family.name: family.kind for family in CATALOGUE}
