@@ -1,7 +1,7 @@
 """Calls that may hang, each on a thread of its own; who asked waits until a deadline at most.
 
 A call that is late is left to itself: libvirt knows no way to take one back. There are never more
-of them than the daemon has places for one connection.
+than a few of them, since each holds a thread, and the connection that it was made on.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-AT_ONCE = 4
-"""libvirtd takes five requests of one client at a time, and one place stays free."""
+AT_ONCE = 8
+"""A host on which so many calls hang answers nothing that is worth another thread."""
 
 
 class TooLateError(TransientError):
@@ -34,7 +34,7 @@ class _Raised:
 
 
 class Calls:
-    """The calls of one connection."""
+    """The calls to one host."""
 
     def __init__(self, name: str) -> None:
         """``name`` is what the threads are called."""

@@ -150,33 +150,31 @@ class LibvirtStatistics:
 
     def _one_by_one(self, driver: Driver) -> dict[UUID, GuestStatistics | None]:
         end = self._clock() + timedelta(seconds=self._waits.all_s)
-        domains = self._of_host(partial(self._domains, driver))
-        return {
-            uuid: self._one(uuid, domain) if self._clock() < end else None
-            for uuid, domain in domains.items()
-        }
+        guests = self._of_host(partial(self._list, driver))
+        return {uuid: self._one(uuid) if self._clock() < end else None for uuid in guests}
 
-    def _domains(self, driver: Driver) -> dict[UUID, libvirt.virDomain]:
+    def _list(self, driver: Driver) -> tuple[UUID, ...]:
         with self._line.connection(f"listing domains of {self._name}") as connection:
-            return {uuid_of(domain): domain for domain in domains_of(connection, driver)}
+            return tuple(map(uuid_of, domains_of(connection, driver)))
 
-    def _one(self, uuid: UUID, domain: libvirt.virDomain) -> GuestStatistics | None:
+    def _one(self, uuid: UUID) -> GuestStatistics | None:
+        """One guest's figures; None if it hangs, went away, or cannot say just now."""
         if uuid in self._hanging:
             return None
         try:
-            return self._calls.call(
-                partial(self._ask_one, uuid, domain), within_s=self._waits.guest_s
-            )
+            return self._calls.call(partial(self._ask_one, uuid), within_s=self._waits.guest_s)
+        except TooLateError:
+            self._line.forget()  # others are not asked on a connection on which a call hangs
+            return None
         except DomopsError:
             return None
 
-    def _ask_one(self, uuid: UUID, domain: libvirt.virDomain) -> GuestStatistics | None:
+    def _ask_one(self, uuid: UUID) -> GuestStatistics:
         """Ask for one guest; for as long as it hangs it is not asked again."""
         self._hanging.add(uuid)
         at = self._clock()
         try:
-            return figures_of_one(domain, at)
-        except libvirt.libvirtError:
-            return None  # it went away, or cannot say just now: its last figures stand
+            with self._line.connection(f"reading statistics of {self._name}") as connection:
+                return figures_of_one(connection.lookupByUUID(uuid.bytes), at)
         finally:
             self._hanging.discard(uuid)

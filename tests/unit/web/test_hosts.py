@@ -9,6 +9,7 @@ import libvirt
 import pytest
 
 from reconciler.cli.reference import pages
+from reconciler.errors import StalledError
 from reconciler.hypervisor.eventloop import run_event_loop
 from reconciler.hypervisor.statistics import LibvirtStatistics
 from reconciler.recording.metrics.domains import OF_HOSTS
@@ -124,6 +125,39 @@ def test_only_hosts_of_the_commit_in_force_can_be_asked_for(stage: Stage) -> Non
         served.once()
         assert served.get("/metrics/host/a")[0] == 404
         assert [one["labels"]["instance"] for one in json.loads(served.get("/sd")[1])] == ["b"]
+
+
+def test_a_host_that_moves_is_asked_at_its_new_address(stage: Stage) -> None:
+    """And it is asked by a reader that knows nothing of the old one."""
+    asked: list[str] = []
+    inner = stage.reader_for
+    assert inner is not None
+
+    def reader_for(host: DesiredHost, clock: Callable[[], datetime]) -> StatisticsReader:
+        asked.append(host.uri)
+        return inner(host, clock)
+
+    stage.reader_for = reader_for
+    with serving(stage) as served:
+        served.once()
+        served.scrape("/metrics/host/a")
+        served.scrape("/metrics/host/a")
+        moved = host_yaml("a").replace("a.example.org", "a2.example.org")
+        stage.commit("It moved", hosts_a=moved)
+        served.once()
+        served.scrape("/metrics/host/a")
+    assert asked == ["qemu+tls://a.example.org/system", "qemu+tls://a2.example.org/system"]
+
+
+def test_a_host_that_cannot_be_asked_says_why(stage: Stage) -> None:
+    def refuses(host: DesiredHost, _clock: Callable[[], datetime]) -> StatisticsReader:
+        message = f"{host.name} needs a person first"
+        raise StalledError(message)
+
+    stage.reader_for = refuses
+    with serving(stage) as served:
+        served.once()
+        assert served.get("/metrics/host/a") == (503, "a needs a person first\n")
 
 
 def test_every_metric_of_a_host_is_documented_and_given() -> None:
