@@ -33,6 +33,7 @@ from reconciler.model.steps import (
     RemoveSeed,
     ResumeGuest,
     SetAutostart,
+    SetDiskLimits,
     SetMark,
     SetMemory,
     SetVcpus,
@@ -143,6 +144,7 @@ class _Past:
                 | AttachNic()
                 | DetachNic()
                 | ChangeNic()
+                | SetDiskLimits()
             ):
                 return self.intent is None
             case (
