@@ -12,6 +12,7 @@ import threading
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
@@ -97,6 +98,12 @@ class _Server(ThreadingHTTPServer):
         self._room = threading.BoundedSemaphore(_AT_ONCE)
         super().__init__(address, handler)
 
+    def server_bind(self) -> None:
+        """Listen, without asking anybody what the address is called, as the library would."""
+        TCPServer.server_bind(self)
+        host, self.server_port = self.server_address[:2]
+        self.server_name = str(host)
+
     def process_request(
         self, request: socket.socket | tuple[bytes, socket.socket], client_address: object
     ) -> None:
@@ -123,8 +130,6 @@ class _Handler(BaseHTTPRequestHandler):
     """One request."""
 
     timeout = _SLOWEST_S
-    server_version = "domops"
-    sys_version = ""
     pages: Callable[[Request], Page]
 
     def do_GET(self) -> None:
@@ -135,6 +140,10 @@ class _Handler(BaseHTTPRequestHandler):
     def do_HEAD(self) -> None:
         """Answer with the page's head alone."""
         self._head()
+
+    def version_string(self) -> str:
+        """Who answers; not which version, and not on what."""
+        return "domops"
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
         """Say nothing: who scrapes, and how often, is no event of ours."""

@@ -100,6 +100,17 @@ def test_clients_that_say_nothing_keep_nobody_from_being_answered() -> None:
                 answer = client.recv(64)
 
 
+def test_an_ipv6_address_is_listened_on_as_well() -> None:
+    with (
+        served(("::1", 0), lambda request: Page(body=request.address.encode())) as port,
+        socket.create_connection(("::1", port), timeout=60) as client,
+    ):
+        client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        answer = client.makefile("rb").read()
+    assert b"Server: domops\r\n" in answer
+    assert answer.endswith(f"[::1]:{port}".encode())
+
+
 def test_a_page_that_fails_is_our_fault_and_is_said() -> None:
     def fails(request: Request) -> Page:
         raise KeyError(request.path)
