@@ -299,7 +299,7 @@ def _come_to_rest(ground: Fleet) -> None:
 
 def _scrape(opened: Opened, stop: threading.Event) -> None:
     while not stop.is_set():
-        meters = Meters(writes=opened.doors.writes(), depth=0, adds=0)
+        meters = Meters(operations=(), writes=opened.doors.writes(), depth=0, adds=0)
         text = "".join(of_pass(opened.latest.sight, meters))
         assert text
 

@@ -230,7 +230,9 @@ class Executor:
         step = one.planned.step
         while True:
             with self._changed:
-                if self._changed.wait_for(lambda: not one.calling, _LOOK_HOW_FAR_EVERY_S):
+                if self._changed.wait_for(
+                    lambda: self._closed or not one.calling, _LOOK_HOW_FAR_EVERY_S
+                ):
                     return
             try:
                 seen = self._host_named(step.host).progress(step)
