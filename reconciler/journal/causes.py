@@ -30,12 +30,14 @@ from reconciler.model.steps import (
     DiscardVolume,
     GrowDisk,
     GrowVolume,
+    PinVcpus,
     RemoveSeed,
     ResumeGuest,
     SetAutostart,
     SetDiskLimits,
     SetMark,
     SetMemory,
+    SetShares,
     SetVcpus,
     ShutDownGuest,
     StartGuest,
@@ -145,6 +147,8 @@ class _Past:
                 | DetachNic()
                 | ChangeNic()
                 | SetDiskLimits()
+                | PinVcpus()
+                | SetShares()
             ):
                 return self.intent is None
             case (
