@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from reconciler.journal.journal import Journal
     from reconciler.model.desired import DesiredWorld
     from reconciler.model.observed import ObservedWorld
-    from reconciler.source.port import Blob, HistoricChange, Source
+    from reconciler.source.port import Blob, CommitInfo, HistoricChange, Source
 
 _HOST = re.compile(rb"""\bkind["']?\s*:\s*["']?Host\b""")
 _NAME = re.compile(rb"""\bname["']?\s*:\s*["']?([A-Za-z0-9][A-Za-z0-9._-]*)""")
@@ -39,15 +39,23 @@ class Departures:
         self._source = source
         self._journal = journal
         self._trouble: str | None = None
+        self._last: DesiredWorld | None = None
 
-    def take_into_force(self, world: DesiredWorld) -> None:
+    def take_into_force(self, world: DesiredWorld, head: CommitInfo | None = None) -> None:
         """Remember the hosts of ``world``, and which of those known before it has no more.
+
+        ``head`` may say that the commit follows at once upon the one before it: if it names the
+        same hosts, none has left, and git's past need not be looked through.
 
         Raises:
             TransientError: the journal cannot be written.
             StalledError: the journal is damaged.
 
         """
+        if self._follows_at_once(world, head):
+            self._journal.set_departed_scanned(world.commit.sha)
+            self._last = world
+            return
         known = self._journal.hosts()
         gone = [
             KnownHost(name=host.name, pool=host.pool, state=host.state, present=False)
@@ -60,6 +68,20 @@ class Departures:
         ]
         self._journal.know_hosts([*here, *gone])
         self._scan(world)
+        self._last = world
+
+    def _follows_at_once(self, world: DesiredWorld, head: CommitInfo | None) -> bool:
+        """Whether nothing but this one commit lies between the last world and this one."""
+        last = self._last
+        return (
+            last is not None
+            and head is not None
+            and head.sha == world.commit.sha
+            and head.parents == (last.commit.sha,)
+            and last.hosts == world.hosts
+            and self._trouble is None
+            and self._journal.departed_scanned() == last.commit.sha
+        )
 
     def of(self, world: DesiredWorld, observed: ObservedWorld) -> tuple[DepartedHost, ...] | None:
         """The hosts that departed, or None while that is not known.

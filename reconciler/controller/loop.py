@@ -129,7 +129,7 @@ class Controller:
         with _kept(problems):
             now = self._clock()
             rooms.teller.standing(standing, now)
-            if rooms.remembering.take_into_force(world, now):
+            if rooms.remembering.take_into_force(world, now, head=standing.head):
                 new_commit = True
                 rooms.teller.commit_applied(world, now)
                 rooms.executor.commit_changed()

@@ -226,10 +226,11 @@ class Observer:
         kept = self._kept[name]
         if kept.filled:
             return what
-        filled = sharing(self.states.fill(what), kept.before)
-        kept.said, kept.filled = sharing(self.states.fill(what), kept.before), True
-        kept.before = None
-        return filled
+        first = sharing(self.states.fill(what), kept.before)
+        later = sharing(self.states.fill(what), first)
+        same = all(first.guests[uuid] is guest for uuid, guest in later.guests.items())
+        kept.said, kept.filled, kept.before = first if same else later, True, None
+        return first
 
     def _open(self, host: DesiredHost) -> str | None:
         """Have a door to ``host``; return why there can be none."""

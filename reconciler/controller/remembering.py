@@ -16,7 +16,7 @@ from reconciler.model.desired import HostState
 from reconciler.model.memory import GuestHistory, Memory
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from uuid import UUID
 
     from reconciler.controller.departed import Departures
@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from reconciler.executor.executor import Executor
     from reconciler.journal.journal import Journal
     from reconciler.model.desired import DesiredWorld
-    from reconciler.model.names import GuestName, HostName
+    from reconciler.model.names import GuestName, HostName, PoolName
     from reconciler.model.observed import ObservedWorld
     from reconciler.model.steps import Step
+    from reconciler.source.port import CommitInfo
 
 _WRITE_ANSWERS_EVERY = timedelta(seconds=60)
 _IS_NEWS = timedelta(days=1)
@@ -58,8 +59,12 @@ class Remembering:
         """The machine that was first seen at each host."""
         return self._machines
 
-    def take_into_force(self, world: DesiredWorld, now: datetime) -> bool:
+    def take_into_force(
+        self, world: DesiredWorld, now: datetime, *, head: CommitInfo | None = None
+    ) -> bool:
         """Remember a world that is in force from now on; say whether it is another commit.
+
+        ``head`` is what git says of the newest commit, which is mostly the world's.
 
         A guest is *newborn*, so that only what happens from now on can have put it anywhere, if
         it was in no good commit, was seen on no host, and every host has answered since the
@@ -73,29 +78,52 @@ class Remembering:
         sha = world.commit.sha
         if self._taken and sha == self._in_force:
             if self._departures.trouble is not None:
-                self._departures.take_into_force(world)
+                self._departures.take_into_force(world, head)
             return False
         began = self._in_force is not None and all(
             host.name in self._answered
             for host in world.hosts.values()
             if host.state is not HostState.RETIRED
         )
-        self._departures.take_into_force(world)
-        self._changed = self._changed_by(world, now)
+        self._departures.take_into_force(world, head)
+        before = self._world.guests if self._world is not None else {}
+        moved = {
+            name: guest.pool
+            for name, guest in world.guests.items()
+            if (known := before.get(name)) is not guest
+            and (known is None or known.pool != guest.pool)
+        }
+        newborn = frozenset(moved.keys() - self._known if began else ())
         self._journal.take_into_force(
             sha,
             repository=world.repository,
-            guests={guest.name: guest.pool for guest in world.guests.values()},
-            newborn=frozenset(world.guests) - self._known if began else frozenset(),
+            guests=moved,
+            newborn=newborn,
             at=now,
         )
         changed = sha != self._in_force
+        self._changed = self._changed_by(world, now)
         self._in_force, self._taken, self._world = sha, True, world
-        self._known.update(world.guests)
-        self._histories = self._journal.histories()
-        self._youngest = _youngest(self._histories)
+        self._known.update(moved)
+        self._keep_histories(moved, newborn, now)
         self._machines = _machines(self._journal)
         return changed
+
+    def _keep_histories(
+        self, moved: Mapping[GuestName, PoolName], newborn: Collection[GuestName], now: datetime
+    ) -> None:
+        """What the journal would say, without reading all of it again."""
+        told: dict[GuestName, GuestHistory] = {
+            name: GuestHistory(first_seen=now, pools=frozenset({moved[name]})) for name in newborn
+        }
+        for name, pool in moved.items():
+            history = self._histories.get(name)
+            if history is not None and pool not in history.pools:
+                told[name] = replace(history, pools=history.pools | {pool})
+        if told:
+            self._histories = {**self._histories, **told}
+        if newborn:
+            self._youngest = now
 
     def take_in(self, observation: Observation) -> tuple[KnownHost, ...]:
         """Remember who answered, which machines they are, and the guests that were seen.

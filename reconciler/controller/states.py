@@ -8,22 +8,21 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
-from uuid import UUID
 
-from reconciler.model.names import GuestName, HostName
 from reconciler.model.observed import RunState, StateReason
 from reconciler.model.steps import DestroyGuest, ShutDownGuest, StartGuest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from uuid import UUID
 
+    from reconciler.model.names import GuestName, HostName
     from reconciler.model.observed import ObservedGuest, ObservedHost
     from reconciler.model.steps import Step
 
 _KEPT = timedelta(days=1)
 """Crashes older than this say nothing about a loop of crashes."""
 
-_Key = tuple[HostName, UUID]
 _State = tuple[RunState, StateReason]
 
 
@@ -31,7 +30,7 @@ class StatesSeen:
     """First sights of states, by host and guest."""
 
     def __init__(self) -> None:
-        self._since: dict[_Key, tuple[_State, datetime]] = {}
+        self._since: dict[HostName, dict[UUID, tuple[_State, datetime]]] = {}
         self._crashes: dict[GuestName, tuple[datetime, ...]] = {}
 
     def fill(self, host: ObservedHost) -> ObservedHost:
@@ -40,26 +39,27 @@ class StatesSeen:
         Told a second time of the same answer, no state is new any more.
         """
         guests = {uuid: self._fill_guest(host, guest) for uuid, guest in host.guests.items()}
-        for key in [key for key in self._since if key[0] == host.name and key[1] not in guests]:
-            del self._since[key]
+        since = self._since.get(host.name, {})
+        for uuid in since.keys() - guests.keys():
+            del since[uuid]
         return replace(host, guests=guests)
 
     def forget(self, step: Step) -> None:
         """A step changed the guest's run: the same state seen afterwards is a new one."""
         if isinstance(step, StartGuest | ShutDownGuest | DestroyGuest):
-            self._since.pop((step.host, step.uuid), None)
+            self._since.get(step.host, {}).pop(step.uuid, None)
 
     def crashes(self) -> Mapping[GuestName, tuple[datetime, ...]]:
         """When each guest was seen to have crashed in the last day, oldest first."""
         return dict(self._crashes)
 
     def _fill_guest(self, host: ObservedHost, guest: ObservedGuest) -> ObservedGuest:
-        key = (host.name, guest.uuid)
+        since = self._since.setdefault(host.name, {})
         state = (guest.state, guest.reason)
-        known = self._since.get(key)
+        known = since.get(guest.uuid)
         if known is not None and known[0] == state:
             return replace(guest, state_since=known[1])
-        self._since[key] = (state, host.answered_at)
+        since[guest.uuid] = (state, host.answered_at)
         if _has_crashed(guest):
             self._note_crash(guest, host.answered_at)
         return replace(guest, state_since=None)

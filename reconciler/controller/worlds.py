@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.controller.included import read_included
 from reconciler.errors import DomopsError
+from reconciler.manifests.change import resolve_change
 from reconciler.manifests.parse import ParsedFile, parse_file
 from reconciler.manifests.resolve import REPOSITORY_FILE, Resolved, is_manifest, resolve
 from reconciler.model.desired import Commit, DesiredWorld
@@ -30,6 +31,8 @@ APPROVALS_LAST = timedelta(hours=24)
 """For how long an approval counts; after that the same acts have to be let through anew."""
 
 _COMMITS_ASKED = 200
+_FEW_CHANGES = 1000
+"""A commit that changes more files than this is read like a first one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +125,7 @@ class Worlds:
 
     def _judge(self, head: CommitInfo) -> None:
         """Put ``head`` into force if it is good, or keep what is wrong with it."""
-        resolved = self._resolve(head)
+        resolved = self._resolve_change(head) or self._resolve(head)
         self._judged, self._problems, self._refusal = head.sha, resolved.problems, None
         world = resolved.world
         if world is None:
@@ -147,21 +150,37 @@ class Worlds:
         if resolved is not None and resolved.world is not None:
             self._world, self._resolved = resolved.world, resolved
 
+    def _resolve_change(self, info: CommitInfo) -> Resolved | None:
+        """Go the short way from the world in force, if there is one."""
+        if self._world is None or self._resolved is None:
+            return None
+        try:
+            changes = self._source.changed(self._world.commit.sha, info.sha)
+            if len(changes) > _FEW_CHANGES or any(change.oddity for change in changes):
+                return None
+            if not self._resolved.memo.others.isdisjoint(change.path for change in changes):
+                return None  # a file that manifests take in, say, which need not be one
+            after = {change.path: change.after for change in changes if is_manifest(change.path)}
+            new = {blob for blob in after.values() if blob and blob not in self._parsed}
+            contents = self._source.read(new) if new else {}
+        except DomopsError:
+            return None  # git forgot the commit in force, say; the long way tells what is wrong
+        self._parsed.update({blob: parse_file(content) for blob, content in contents.items()})
+        files = {path: self._parsed[blob] if blob else None for path, blob in after.items()}
+        for change in changes:
+            if change.before is not None:
+                self._parsed.pop(change.before, None)  # or months of commits would gather here
+        return resolve_change(self._resolved, files, commit=_commit(info))
+
     def _resolve(self, info: CommitInfo) -> Resolved:
         tree = self._source.tree(info.sha)
-        commit = Commit(
-            sha=info.sha,
-            author=info.author_name,
-            committed_at=info.committed_at,
-            subject=info.subject,
-        )
         parsed = self._parse(tree)
         included = read_included(self._source, tree, parsed, self._included)
         self._included = {tree.files[path]: content for path, content in included.items()}
         return resolve(
             parsed,
             included=included,
-            commit=commit,
+            commit=_commit(info),
             refused={path: oddity.value for path, oddity in tree.oddities.items()},
             allowed=self._allowed,
             previous=self._resolved,
@@ -200,6 +219,15 @@ class Worlds:
             return self._world
         self._world = replace(self._world, approvals=approvals)
         return self._world
+
+
+def _commit(info: CommitInfo) -> Commit:
+    return Commit(
+        sha=info.sha,
+        author=info.author_name,
+        committed_at=info.committed_at,
+        subject=info.subject,
+    )
 
 
 def approvals_of(info: CommitInfo) -> frozenset[PlanId]:

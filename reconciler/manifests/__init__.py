@@ -5,6 +5,7 @@ opens no files and knows nothing of libvirt. ``parse_file`` looks at one file al
 remembered by blob; ``resolve`` puts the files of a commit together.
 """
 
+from reconciler.manifests.change import resolve_change
 from reconciler.manifests.parse import ParsedFile, parse_file
 from reconciler.manifests.problems import (
     Problem,
@@ -40,4 +41,5 @@ __all__ = [
     "render_json",
     "render_text",
     "resolve",
+    "resolve_change",
 ]

@@ -7,6 +7,7 @@ guests that a change can have touched.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
@@ -22,14 +23,14 @@ from reconciler.manifests.problems import Problem, Severity, in_order
 from reconciler.manifests.starting import problems_of_order
 from reconciler.manifests.surroundings import Allowed, Surroundings, SurroundingsBuilder
 from reconciler.model.desired import DesiredGuest, DesiredWorld, GivenDisk, VolumeDisk
-from reconciler.model.names import GuestName
+from reconciler.model.names import GuestName, StorageName
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
     from reconciler.manifests.construct import Key
-    from reconciler.model.desired import Commit, DesiredStorage
-    from reconciler.model.names import PlanId, StorageName
+    from reconciler.model.desired import Commit
+    from reconciler.model.names import PlanId
 
 REPOSITORY_FILE: Final = "domops.yaml"
 _SUFFIXES: Final = (".yaml", ".yml")
@@ -68,10 +69,18 @@ class Built:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memo:
-    """What a later `resolve` may take over; a value without meaning to anybody else."""
+    """What a later `resolve` may take over; a value without meaning to anybody else.
+
+    ``by_file`` names the guests of each file that holds nothing else, ``others`` are the files that
+    do, and those that manifests take in. ``claims`` says what is whose.
+    """
 
     around: Surroundings
     built: Mapping[str, Built]
+    classes: Mapping[str, Document]
+    by_file: Mapping[str, tuple[str, ...]]
+    others: frozenset[str]
+    claims: Claims
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,12 +157,19 @@ def resolve(
     repository = resolver.repository()
     builder = SurroundingsBuilder(entries=resolver.entries, suspects=resolver.suspects)
     around = builder.build(repository or _NOBODY, allowed or Allowed())
+    if previous is not None and previous.memo.around == around:
+        around = previous.memo.around  # the same objects for what is the same
     resolver.problems.extend(builder.problems)
     resolver.build_guests(around)
     resolver.compare_claims(around)
     resolver.compare_given()
     resolver.compare_order()
     problems = in_order(resolver.problems)
+    by_file = {
+        path: tuple(document.name for document in file.documents)
+        for path, file in manifests.items()
+        if all(document.kind == Guest.__name__ for document in file.documents)
+    }
     world = None
     if not problems and repository is not None:
         world = DesiredWorld(
@@ -171,7 +187,17 @@ def resolve(
         problems=problems,
         warnings=in_order(resolver.warnings),
         files=len(files) + len(refused or {}),
-        memo=Memo(around=around, built=resolver.built),
+        memo=Memo(
+            around=around,
+            built=resolver.built,
+            classes={
+                name: entry.document
+                for name, entry in resolver.entries.get(GuestClass.__name__, {}).items()
+            },
+            by_file=by_file,
+            others=frozenset(files.keys() - by_file.keys()) | included_paths(files),
+            claims=resolver.claims,
+        ),
     )
 
 
@@ -216,6 +242,7 @@ class _Resolver:
     entries: dict[str, dict[str, Entry]] = field(default_factory=dict)
     suspects: frozenset[str] = frozenset()
     built: dict[str, Built] = field(default_factory=dict)
+    claims: dict[ClaimKey, Claim] = field(default_factory=dict)
 
     def gather(self, refused: Mapping[str, str]) -> None:
         """Collect documents by kind and name; a name that is taken is a problem of the later."""
@@ -274,7 +301,7 @@ class _Resolver:
     def build_guests(self, around: Surroundings) -> None:
         """Build every guest, taking over those that nothing has touched since the last time."""
         before: Mapping[str, Built] = {}
-        if self.previous is not None and self.previous.around == around:
+        if self.previous is not None and self.previous.around is around:
             before = self.previous.built
         for name, entry in self.entries.get(Guest.__name__, {}).items():
             guest_class = self._class_of(entry)
@@ -309,37 +336,13 @@ class _Resolver:
 
     def compare_claims(self, around: Surroundings) -> None:
         """Refuse that two guests want the same UUID, address or volume."""
-        uuids: dict[UUID, Claim] = {}
-        macs: dict[str, Claim] = {}
-        volumes: dict[object, Claim] = {}
-        places = {name: _place(storage) for name, storage in around.storages.items()}
+        places = places_of(around)
         for name, built in self.built.items():
-            outcome = built.outcome
-            claim = (name, "", "")
-            first = uuids.setdefault(outcome.uuid, claim)
-            if first is not claim:
-                self._taken(claim, first, "uuid", f'the UUID "{outcome.uuid}"')
-            for nic in outcome.nics:
-                claim = (name, "networks", nic.name)
-                first = macs.setdefault(nic.mac, claim)
+            for key, claim in claims_of(name, built.outcome, places):
+                first = self.claims.setdefault(key, claim)
                 if first is not claim:
-                    self._taken(claim, first, "mac", f'the address "{nic.mac}"')
-            for disk in outcome.disks:
-                if isinstance(disk, VolumeDisk):
-                    claim = (name, "disks", disk.name)
-                    place = places.get(disk.storage, disk.storage)
-                    first = volumes.setdefault((place, disk.volume), claim)
-                    if first is not claim:
-                        thing = f'the volume "{disk.volume}" of storage "{disk.storage}"'
-                        self._taken(claim, first, "volume", thing)
-            if isinstance(outcome, DesiredGuest) and outcome.cloud_init is not None:
-                seed = outcome.cloud_init
-                claim = (name, "cloudInit", "")
-                place = places.get(seed.storage, seed.storage)
-                first = volumes.setdefault((place, seed.volume), claim)
-                if first is not claim:
-                    thing = f'the volume "{seed.volume}" of storage "{seed.storage}"'
-                    self._taken(claim, first, "storage", thing)
+                    thing = self._in_words(claim, key)
+                    self._taken(claim, first, _CLAIMED_IN[claim[1]], thing)
 
     def compare_given(self) -> None:
         """Refuse that two guests have what is there without domops, if one could write to it.
@@ -376,6 +379,21 @@ class _Resolver:
             f'{thing} is already that of guest "{first[0]}", {place}',
             hint or f"write another {field_name}",
         )
+
+    def _in_words(self, claim: Claim, key: ClaimKey) -> str:
+        kind, _, thing = key
+        if kind == "uuid":
+            return f'the UUID "{thing}"'
+        if kind == "mac":
+            return f'the address "{thing}"'
+        name, which, entry = claim
+        outcome = self.built[name].outcome
+        if which == "cloudInit" and isinstance(outcome, DesiredGuest) and outcome.cloud_init:
+            storage = outcome.cloud_init.storage
+        else:
+            disks = [disk for disk in outcome.disks if isinstance(disk, VolumeDisk)]
+            storage = next(disk.storage for disk in disks if disk.name == entry)
+        return f'the volume "{thing}" of storage "{storage}"'
 
     def _complain(self, entry: Entry, path: tuple[Key, ...], message: str, hint: str) -> None:
         self.problems.append(entry.problem(Complaint(path=path, message=message, hint=hint)))
@@ -432,6 +450,40 @@ Claim = tuple[str, str, str]
 """A guest, the list that the claim stands in (or nothing), and the entry's name."""
 
 
+_CLAIMED_IN: Final = {"": "uuid", "networks": "mac", "disks": "volume", "cloudInit": "storage"}
+"""The field that a claim is made in, by the list that it stands in."""
+
+ClaimKey = tuple[str, object, object]
+"""What kind of thing is claimed, where it counts, and which it is."""
+
+Claims = Mapping[ClaimKey, Claim]
+
+
+def claims_of(
+    name: str, outcome: DesiredGuest | Flawed, places: Mapping[StorageName, object]
+) -> Iterator[tuple[ClaimKey, Claim]]:
+    """What a guest wants that no other may want."""
+    yield ("uuid", None, outcome.uuid), (name, "", "")
+    for nic in outcome.nics:
+        yield ("mac", None, nic.mac), (name, "networks", nic.name)
+    for disk in outcome.disks:
+        if isinstance(disk, VolumeDisk):
+            place = places.get(disk.storage, disk.storage)
+            yield ("volume", place, disk.volume), (name, "disks", disk.name)
+    if isinstance(outcome, DesiredGuest) and outcome.cloud_init is not None:
+        seed = outcome.cloud_init
+        place = places.get(seed.storage, seed.storage)
+        yield ("volume", place, seed.volume), (name, "cloudInit", "")
+
+
+def places_of(around: Surroundings) -> Mapping[StorageName, object]:
+    """Two Storages that every host calls the same are one place."""
+    return {
+        name: (storage.libvirt_pool, tuple(sorted(storage.hosts.items())))
+        for name, storage in around.storages.items()
+    }
+
+
 def _path(entry: Entry, claim: Claim, field_name: str) -> tuple[Key, ...]:
     _, which, name = claim
     if not which:
@@ -453,11 +505,6 @@ def _same(built: Built, entry: Entry, guest_class: Document | None, included: In
         and built.guest_class is guest_class
         and built.included == included
     )
-
-
-def _place(storage: DesiredStorage) -> object:
-    """Two Storages that every host calls the same are one place."""
-    return storage.libvirt_pool, tuple(sorted(storage.hosts.items()))
 
 
 def _frozen(sets: Mapping[str, set[GuestName]]) -> dict[str, frozenset[GuestName]]:

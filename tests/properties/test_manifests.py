@@ -10,7 +10,14 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.manifests import Resolved, load, parse_file, resolve
+from reconciler.manifests import (
+    ParsedFile,
+    Resolved,
+    load,
+    parse_file,
+    resolve,
+    resolve_change,
+)
 from reconciler.manifests.included import is_user_data
 from reconciler.manifests.intent import intent_of
 from reconciler.model.names import GuestName
@@ -245,6 +252,14 @@ FEW: st.SearchStrategy[Spec] = st.sampled_from(
         {"pool": "main", "type": "hvm", "cpus": 2, "memory": "1GiB"},
         {"host": "dom0-a", "type": "hvm", "cpus": 1, "memory": "1GiB"},
         {"pool": "main", "type": "hvm", "memory": "1GiB"},
+        {
+            "pool": "main",
+            "type": "hvm",
+            "cpus": 1,
+            "memory": "1GiB",
+            "networks": [{"name": "eth0", "network": "servers", "mac": "00:16:3e:01:02:03"}],
+        },
+        {"pool": "main", "type": "hvm", "cpus": 1, "memory": "1GiB", "startAfter": ["two"]},
     ]
 )
 FILES = st.dictionaries(
@@ -258,13 +273,14 @@ FILES = st.dictionaries(
 )
 
 
-@given(st.lists(FILES, min_size=2, max_size=3))
+@given(st.lists(FILES, min_size=2, max_size=4))
 def test_a_history_of_commits_ends_where_its_last_commit_alone_does(
     history: list[dict[str, tuple[str, str, Spec, bool]]],
 ) -> None:
     """What is taken over from one commit to the next never shows in the result."""
-    cache: dict[bytes, object] = {}
+    cache: dict[bytes, ParsedFile] = {}
     previous: Resolved | None = None
+    before: dict[str, ParsedFile] = {}
     for commit in history:
         files = dict(BASE)
         for path, (name, kind, spec, classy) in commit.items():
@@ -272,11 +288,23 @@ def test_a_history_of_commits_ends_where_its_last_commit_alone_does(
             files[path] = dump(document({**spec, **extra}, name=name, kind=kind))
         parsed = {path: parse_file(content) for path, content in files.items()}
         for path, content in files.items():
-            kept = cache.setdefault(content, parsed[path])
-            assert isinstance(kept, type(parsed[path]))
-            parsed[path] = kept
-        previous = resolve(parsed, included={}, commit=COMMIT, previous=previous)
+            parsed[path] = cache.setdefault(content, parsed[path])
         fresh = load(files, commit=COMMIT)
-        assert previous.problems == fresh.problems
-        assert previous.world == fresh.world
+        ways = [resolve(parsed, included={}, commit=COMMIT, previous=previous)]
+        if previous is not None:
+            changed = {
+                path: parsed.get(path)
+                for path in before.keys() | parsed.keys()
+                if before.get(path) is not parsed.get(path)
+            }
+            short = resolve_change(previous, changed, commit=COMMIT)
+            if short is not None:
+                ways.append(short)
+        for way in ways:
+            assert way.problems == fresh.problems
+            assert way.warnings == fresh.warnings
+            assert way.world == fresh.world
+            assert way.files == fresh.files
+            assert way.index() == fresh.index()
+        previous, before = ways[-1], parsed
         either_a_world_or_problems(fresh)

@@ -445,3 +445,29 @@ def test_the_trailer_of_a_commit_approves(stage: Stage) -> None:
     result = stage.apply().last
     assert result.world is not None
     assert result.world.approvals == {"5d1c-90ab", "77aa-0001"}
+
+
+def test_the_next_commit_is_read_by_what_it_changes_and_ends_where_a_restart_does(
+    stage: Stage,
+) -> None:
+    """Guests changed, moved, added and taken out, a bad commit between, and a merge."""
+    stage.begin("a")
+    stage.commit("Add two", guests_web=guest_yaml("web"), guests_dns=guest_yaml("dns"))
+    with stage.open(writing=False) as opened:
+        worlds = opened.controller._rooms.worlds
+        worlds.refresh()
+        commits: tuple[dict[str, str | None], ...] = (
+            {"guests_web": guest_yaml("web", memory="1GiB")},
+            {"guests_dns": None, "moved_dns": guest_yaml("dns")},
+            {"guests_bad": "kind: Guest\n", "guests_web": None},
+            {"guests_bad": None, "guests_new": guest_yaml("new")},
+            {"hosts_b": host_yaml("b")},
+        )
+        for files in commits:
+            stage.commit("Change", **files)
+            seen = worlds.refresh()
+            with stage.open(writing=False) as other:
+                fresh = other.controller._rooms.worlds.refresh()
+            assert seen.problems == fresh.problems
+            if not fresh.problems:
+                assert seen.world == fresh.world
