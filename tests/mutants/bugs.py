@@ -55,8 +55,8 @@ BUGS = (
     Bug(
         what="an answer from before the pass is enough to start a guest",
         file="witnesses.py",
-        old="    if not _runs_there(step, observed):",
-        new="    if memory.renamed and not _runs_there(step, observed):",
+        old="    if not _runs_there_as_ours(step, observed):",
+        new="    if memory.renamed and not _runs_there_as_ours(step, observed):",
     ),
     Bug(
         what="a deletion is counted with answers from before the pass",
