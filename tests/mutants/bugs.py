@@ -91,8 +91,8 @@ BUGS = (
     Bug(
         what="disks that the manifest does not name are dropped from the definition",
         file="disks.py",
-        old="    disks = [disk for disk in stored if disk.target not in owned.disks]",
-        new="    disks: list[Disk] = []",
+        old="        disk for disk in stored if disk.target not in owned.disks and disk.target",
+        new="        disk for disk in stored[:0] if disk.target",
     ),
     Bug(
         what="cards that the manifest does not name are dropped from the definition",
@@ -256,7 +256,7 @@ BUGS = (
     Bug(
         what="a mark is written to the stored definition and not told",
         file="effects.py",
-        old="replace(guest, mark=step.mark, stored=stored, live=live, stored_digest=digest)",
+        old="replace(guest, mark=mark, stored=stored, live=live, stored_digest=digest)",
         new="replace(guest, stored=stored, live=live, stored_digest=digest)",
     ),
     Bug(
