@@ -138,7 +138,7 @@ class GuestMemo:
 class _Facts:
     """What one call said of all domains."""
 
-    persistent: frozenset[UUID]
+    transient: frozenset[UUID]
     autostart: frozenset[UUID]
     saved: frozenset[UUID]
     states: Mapping[UUID, tuple[int, int]]
@@ -203,7 +203,7 @@ def observe_guests(
             state=one.state,
             reason=one.reason,
             state_since=None,
-            stored=one.stored.definition if uuid in facts.persistent else None,
+            stored=one.stored.definition if uuid not in facts.transient else None,
             live=_live_definition(one, driver),
             stored_digest=one.stored.digest,
             autostart=uuid in facts.autostart,
@@ -230,7 +230,7 @@ def _ask_facts(connection: libvirt.virConnect) -> _Facts:
         return frozenset(map(uuid_of, connection.listAllDomains(flag)))
 
     return _Facts(
-        persistent=which(libvirt.VIR_CONNECT_LIST_DOMAINS_PERSISTENT),
+        transient=which(libvirt.VIR_CONNECT_LIST_DOMAINS_TRANSIENT),  # there are few, or none
         autostart=which(libvirt.VIR_CONNECT_LIST_DOMAINS_AUTOSTART),
         saved=which(libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE),
         states=_ask_states(connection),

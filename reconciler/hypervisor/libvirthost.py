@@ -26,8 +26,14 @@ from reconciler.hypervisor.gate import Gate
 from reconciler.hypervisor.guests import GuestMemo, observe_guests
 from reconciler.hypervisor.inspection import inspect
 from reconciler.hypervisor.link import Link
-from reconciler.hypervisor.node import ask_bridges, ask_identity, ask_networks, ask_size
-from reconciler.hypervisor.pools import observe_pools
+from reconciler.hypervisor.node import (
+    BridgeMemo,
+    ask_bridges,
+    ask_identity,
+    ask_networks,
+    ask_size,
+)
+from reconciler.hypervisor.pools import VolumeMemo, observe_pools
 from reconciler.hypervisor.surveying import outlines, read_xl
 from reconciler.hypervisor.tuning import can_share, capabilities_of
 from reconciler.model.observed import ObservedHost
@@ -98,6 +104,8 @@ class LibvirtHost:
         self._clock = clock
         self._gate = Gate()
         self._memo = GuestMemo(places=places)
+        self._volumes = VolumeMemo()
+        self._bridges = BridgeMemo()
         self._observing = Link(uri, open_connection=open_connection)
         if uri.startswith("test:"):
             self._operating = self._filling = self._observing
@@ -124,7 +132,7 @@ class LibvirtHost:
             with link.connection(f"looking at {self._name}") as connection:
                 identity = self._identity(link, connection)
                 size = ask_size(connection, identity.driver)
-                pools = observe_pools(connection)
+                pools = observe_pools(connection, self._volumes, self._clock())
                 guests = observe_guests(connection, identity.driver, pools, self._memo)
                 return ObservedHost(
                     name=self._name,
@@ -140,7 +148,7 @@ class LibvirtHost:
                     free_memory_kib=size.free_memory_kib,
                     pools=pools.pools,
                     networks=ask_networks(connection),
-                    bridges=ask_bridges(connection),
+                    bridges=ask_bridges(connection, self._bridges),
                     guests=guests,
                 )
         except RefusedError as error:
@@ -152,7 +160,8 @@ class LibvirtHost:
         try:
             with link.connection(f"examining {self._name}") as connection:
                 driver = self._identity(link, connection).driver
-                return inspect(connection, driver, observe_pools(connection), paths=paths)
+                pools = observe_pools(connection, VolumeMemo(), self._clock())
+                return inspect(connection, driver, pools, paths=paths)
         except RefusedError as error:
             raise StalledError(str(error)) from error
 
@@ -185,7 +194,11 @@ class LibvirtHost:
                 gate=self._gate,
                 identity=self._identity(link, connection),
             )
-            _carry_out(door, step)
+            try:
+                _carry_out(door, step)
+            finally:
+                if isinstance(step, _ON_VOLUMES):
+                    self._volumes.forget()
         if isinstance(step, GrowDisk):
             self._memo.forget_sizes(step.uuid)
 
@@ -198,7 +211,8 @@ class LibvirtHost:
     def read_xl(self, config: str) -> NativeGuest:
         """The guest of an xl configuration file, as this host's libvirt understands it."""
         with self._observing.connection(f"asking {self._name} to read a file") as connection:
-            return read_xl(connection, config, volumes=observe_pools(connection).source_of)
+            pools = observe_pools(connection, VolumeMemo(), self._clock())
+            return read_xl(connection, config, volumes=pools.source_of)
 
     def progress(self, step: Step) -> Progress | None:
         """How far a copy has come, by what its volume takes; of other steps nobody can tell."""
@@ -235,6 +249,10 @@ class LibvirtHost:
         identity = ask_identity(connection)
         self._identities[link] = (connection, identity)
         return identity
+
+
+_ON_VOLUMES = (CreateVolume, DiscardVolume, GrowVolume, GrowDisk, CreateSeed, RemoveSeed)
+"""Steps after which volumes are not what they were."""
 
 
 def _in_words(step: Step) -> str:

@@ -145,19 +145,33 @@ def ask_networks(connection: libvirt.virConnect) -> Mapping[str, bool]:
     return {name: name in running for name in sorted(network.name() for network in known)}
 
 
-def ask_bridges(connection: libvirt.virConnect) -> frozenset[str] | None:
-    """The host's bridges; None where the driver cannot say."""
+class BridgeMemo:
+    """What interfaces are, by name and address, for as long as they are there."""
+
+    def __init__(self) -> None:
+        """Remember nothing."""
+        self.known: dict[tuple[str, str], bool] = {}
+
+
+def ask_bridges(connection: libvirt.virConnect, memo: BridgeMemo) -> frozenset[str] | None:
+    """The host's bridges; None where the driver cannot say.
+
+    An interface is asked what it is when it is seen for the first time, or with another address.
+    """
     try:
         interfaces = connection.listAllInterfaces()
     except libvirt.libvirtError as error:
         if error.get_error_code() in _NO_CALL:
             return None
         raise
-    return frozenset(
-        interface.name()
-        for interface in interfaces
-        if not interface.name().startswith(_GUEST_ENDS) and _is_bridge(interface)
-    )
+    before, memo.known = memo.known, {}
+    for interface in interfaces:
+        if interface.name().startswith(_GUEST_ENDS):
+            continue
+        key = (interface.name(), interface.MACString())
+        known = before.get(key)
+        memo.known[key] = _is_bridge(interface) if known is None else known
+    return frozenset(name for (name, _), bridge in memo.known.items() if bridge)
 
 
 def _is_bridge(interface: libvirt.virInterface) -> bool:

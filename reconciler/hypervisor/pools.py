@@ -1,15 +1,20 @@
 """Observe a host's storage pools and their volumes.
 
 libvirt's list of a pool's volumes is as old as the pool's last refresh, while what it says of one
-volume is fresh. Observing does not refresh: that is a writing call, it opens every file of the
-pool, and libvirt denies it while a volume is being filled. A file that was put there behind
-libvirt's back is found by ``DefineGuest``, which refreshes before it claims a volume's name.
+volume is fresh. To ask it of each costs as much as to ask for every guest's text, so what it said
+is remembered for some minutes; which volumes there are is asked every time, and a step that makes,
+removes or grows one has all of them asked again. Observing does not refresh: that is a writing
+call, it opens every file of the pool, and libvirt denies it while a volume is being filled. A file
+that was put there behind libvirt's back is found by ``DefineGuest``, which refreshes before it
+claims a volume's name.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 import libvirt
 
@@ -23,6 +28,13 @@ if TYPE_CHECKING:
 
     from reconciler.model.names import LibvirtPool, VolumeName
     from reconciler.model.observed import ObservedVolume
+
+
+_KNOWN_FOR_S = 150
+"""For how long at least what a volume said is believed; a volume grown by hand shows after that."""
+
+_Place = tuple[str, str]
+"""The names of a pool and of a volume in it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,13 +54,37 @@ class ObservedPools:
         return None if pool is None else pool.volumes.get(source.volume)
 
 
-def observe_pools(connection: libvirt.virConnect) -> ObservedPools:
-    """Ask for every pool and every volume.
+class VolumeMemo:
+    """What volumes said of themselves; it may be lost at any time, and by any thread."""
+
+    def __init__(self) -> None:
+        """Remember nothing."""
+        self._known: dict[_Place, _Known] = {}
+
+    def forget(self) -> None:
+        """Ask all of them again; also what an observation under way has asked already."""
+        self._known = {}
+
+    def page(self) -> dict[_Place, _Known]:
+        """Where one observation looks things up and writes them down."""
+        return self._known
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    volume: ObservedVolume
+    key: str
+    until: datetime
+
+
+def observe_pools(connection: libvirt.virConnect, memo: VolumeMemo, now: datetime) -> ObservedPools:
+    """Ask for every pool, for the names of all volumes, and for what is not known of them.
 
     Raises:
         TransientError: a pool or a volume changed while it was looked at.
 
     """
+    page = memo.page()
     listed = connection.listAllStoragePools()
     active = {
         pool.UUIDString()
@@ -64,7 +100,7 @@ def observe_pools(connection: libvirt.virConnect) -> ObservedPools:
             type=text.type,
             path=text.path,
             available_bytes=text.available_bytes,
-            volumes=_observe_volumes(pool) if is_active else {},
+            volumes=_observe_volumes(pool, page, now) if is_active else {},
         )
     by_path: dict[str, VolumeSource] = {}
     for name, seen in pools.items():
@@ -76,10 +112,18 @@ def observe_pools(connection: libvirt.virConnect) -> ObservedPools:
     return ObservedPools(pools=pools, by_path=by_path)
 
 
-def _observe_volumes(pool: libvirt.virStoragePool) -> Mapping[VolumeName, ObservedVolume]:
+def _observe_volumes(
+    pool: libvirt.virStoragePool, page: dict[_Place, _Known], now: datetime
+) -> Mapping[VolumeName, ObservedVolume]:
     seen: dict[VolumeName, ObservedVolume] = {}
     vanished: set[str] = set()
+    known = {place: one for place, one in page.items() if place[0] == pool.name()}
     for volume in pool.listAllVolumes():
+        place, key = (pool.name(), volume.name()), volume.key()
+        before = known.pop(place, None)
+        if before is not None and before.key == key and now < before.until:
+            seen[before.volume.name] = before.volume
+            continue
         try:
             text = read_volume(volume.XMLDesc())
         except libvirt.libvirtError as error:
@@ -88,6 +132,11 @@ def _observe_volumes(pool: libvirt.virStoragePool) -> Mapping[VolumeName, Observ
             vanished.add(volume.name())
         else:
             seen[text.observed.name] = text.observed
+            spread = crc32(key.encode()) % _KNOWN_FOR_S  # not all of them at once
+            until = now + timedelta(seconds=_KNOWN_FOR_S + spread)
+            page[place] = _Known(volume=text.observed, key=key, until=until)
+    for place in known:
+        page.pop(place, None)
     if vanished and not vanished.isdisjoint(volume.name() for volume in pool.listAllVolumes()):
         raise TransientError(f"volumes of {pool.name()!r} came and went while it was looked at")
     return seen

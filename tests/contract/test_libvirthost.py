@@ -357,6 +357,8 @@ def test_a_disk_that_somebody_grew_behind_qemu_is_offered_as_qemu_offers_it(
     do(qemu, StartGuest)
     assert qemu.guest().disk_sizes == {disk.target: 16 * MIB}
     qemu.lab.run("truncate", "-s", "32M", "/var/lib/libvirt/images/contract-root")
+    assert isinstance(qemu.host, LibvirtHost)
+    qemu.host._volumes.forget()  # what volumes said is believed for some minutes
     volume = qemu.host.observe().pools[GUESTS].volumes[VolumeName("contract-root")]
     assert volume.capacity_bytes == 32 * MIB
     assert qemu.guest().disk_sizes == {disk.target: 16 * MIB}
