@@ -16,7 +16,8 @@ from reconciler.model.observed import ObservedGuest, ObservedHost, ObservedWorld
 from reconciler.model.plan import Foreign, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
+    from collections.abc import Set as AbstractSet
     from uuid import UUID
 
     from reconciler.model.desired import DesiredGuest, DesiredHost, DesiredWorld
@@ -82,13 +83,12 @@ def match(
     *,
     memory: Memory,
     index: Index,
-    settled: Container[GuestName] = frozenset(),
+    settled: AbstractSet[GuestName] = frozenset(),
 ) -> Matching:
     """Find every guest but those that are ``settled``, or say why it cannot be told where it is."""
     guests: dict[GuestName, Match] = {}
-    for guest in desired.guests.values():
-        if guest.name not in settled:
-            guests[guest.name] = _one(guest, index, desired, observed, memory)
+    for name in sorted(desired.guests.keys() - settled):
+        guests[name] = _one(desired.guests[name], index, desired, observed, memory)
     guests = _each_for_one(guests)
     orphans: dict[GuestName, Match] = {}
     for name in sorted(index.owned.keys() - desired.guests.keys()):

@@ -28,7 +28,7 @@ from reconciler.planner.placement import Placing
 from reconciler.planner.trash import dismiss
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
 
     from reconciler.model.desired import DesiredWorld, Origin
@@ -129,10 +129,10 @@ def _plan(inputs: Inputs, memo: Memo, now: datetime) -> Plan:
     for name, outcome in matching.orphans.items():
         if isinstance(outcome, Unclear):
             verdicts[name] = _unclear(name, outcome, None)
-    names = sorted(verdicts)
+    loud = sorted(verdicts.keys() - quiet)  # all there is to say is said of these
     stirred = {
         name: verdict
-        for name in names
+        for name in loud
         if (verdict := verdicts[name]).step is not None or name in inputs.memory.waits
     }
     ordered = order(
@@ -151,13 +151,13 @@ def _plan(inputs: Inputs, memo: Memo, now: datetime) -> Plan:
         inputs.memory,
     )
     verdicts.update(_limit(stepping, desired, inputs.operations, policy))
-    statuses = {name: verdicts[name].status for name in names}
+    statuses = {name: verdicts[name].status for name in sorted(verdicts)}
     return Plan(
         steps=tuple(step for name in stepping if (step := verdicts[name].step)),
         held=dismissals.held,
         foreign=matching.foreign,
         statuses=statuses,
-        wake_at=_wake_at(statuses, now),
+        wake_at=_wake_at((statuses[name] for name in loud), now),
         waits=ordered.waits,
         ports=ordered.ports,
     )
@@ -317,10 +317,10 @@ def _taken_back(verdict: Verdict, fate: Fate, reason: Reason, message: str) -> V
     return Verdict(status=replace(verdict.status, changes=changes))
 
 
-def _wake_at(statuses: Mapping[GuestName, GuestStatus], now: datetime) -> datetime | None:
+def _wake_at(statuses: Iterable[GuestStatus], now: datetime) -> datetime | None:
     instants = (
         change.until
-        for status in statuses.values()
+        for status in statuses
         for change in status.changes
         if change.until is not None and change.until > now
     )
