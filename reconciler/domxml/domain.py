@@ -161,7 +161,7 @@ def canonical(definition: GuestDefinition) -> GuestDefinition:
         disks=tuple(disks),
         nics=tuple(nics),
         console=console.canonical(kind, console=definition.console),
-        options=options.canonical(definition.options, kind),
+        options=options.canonical(definition.options, kind, definition.vcpus),
         overlay=overlay.canonical(definition.overlay, definition.mark),
     )
 

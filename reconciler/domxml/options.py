@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reconciler.domxml import cpu, cputune, graphics, hostdev, hugepages, rng, tpm, watchdog
-from reconciler.model.options import Options
+from reconciler.model.options import Options, pins_of_present
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lxml.etree import _Element as Element
 
     from reconciler.domxml.kind import Kind
+    from reconciler.model.definition import Vcpus
 
     Writer = Callable[[Element, Options, Kind], bool]
 
@@ -59,10 +60,11 @@ def write(domain: Element, wanted: Options, kind: Kind) -> bool:
     return any(changes)
 
 
-def canonical(options: Options, kind: Kind) -> Options:
+def canonical(options: Options, kind: Kind, vcpus: Vcpus) -> Options:
     """The options as they are read back: what a hypervisor does unasked is not said."""
     return replace(
         options,
+        pin=pins_of_present(options.pin, vcpus.count) if kind.on_xen else options.pin,
         cpu=cpu.canonical(options.cpu, kind),
         weight=cputune.canonical_weight(options.weight, kind),
     )

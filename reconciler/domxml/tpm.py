@@ -13,8 +13,8 @@ from reconciler.model.options import Tpm
 if TYPE_CHECKING:
     from lxml.etree import _Element as Element
 
-_MODEL = "tpm-crb"
-"""The interface that came with version 2.0; every guest that knows the version knows it."""
+_MODELS = {"2.0": "tpm-crb", "1.2": "tpm-tis"}
+"""The interface that came with each version; every guest that knows the version knows it."""
 
 
 def read(domain: Element) -> Tpm | None:
@@ -38,5 +38,5 @@ def write(domain: Element, wanted: Tpm | None) -> bool:
     drop(devices, "tpm")
     if wanted is not None:
         backend = make("backend", {"type": "emulator", "version": wanted.version})
-        put(devices, make("tpm", {"model": _MODEL}, backend))
+        put(devices, make("tpm", {"model": _MODELS[wanted.version]}, backend))
     return True

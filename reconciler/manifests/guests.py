@@ -107,7 +107,7 @@ def build_guest(
         intent=Digest(""),
         origin=entry.origin,
         adopt=spec.adopt,
-        warnings=tuple(draft.warnings),
+        warnings=tuple(sorted(draft.warnings, key=lambda one: (one.field, one.message))),
         options=chosen,
         mentioned=mentioned(written, chosen),
         cloud_init=told,

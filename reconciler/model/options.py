@@ -55,6 +55,14 @@ class Pin:
         return f"{self.vcpu} on {self.cpus}"
 
 
+def pins_of_present(pins: tuple[Pin, ...], count: int) -> tuple[Pin, ...]:
+    """The pins of the ``count`` virtual CPUs that a guest has, and not of those that it can get.
+
+    libxl forgets the others when a guest is defined (seen on libvirt 9.0).
+    """
+    return tuple(pin for pin in pins if pin.vcpu < count)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HugePages:
     """Memory in large pages of the host: of ``size_kib``, or of the size that it favours."""

@@ -66,7 +66,11 @@ def field_changes(case: Case) -> tuple[Change, ...]:
     for change in _size_changes(case):
         changes.setdefault(change.field, change)
     for change in _seed_changes(case):
-        changes.setdefault(change.field, change)
+        told = changes.setdefault(change.field, change)
+        if (
+            told is not change
+        ):  # a refusal has the field, and the seed goes at its time all the same
+            changes[change.field] = replace(told, until=told.until or change.until)
     for entry in case.wanted.unfilled:
         field = f"disks[{entry.name}]"
         after = f"{entry.target}: {entry.pool}/{entry.volume}"

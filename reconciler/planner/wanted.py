@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, assert_never
 from reconciler.model.definition import DiskDevice, DomainType, GuestDefinition, GuestType
 from reconciler.model.mark import Mark, MarkedDisk, Phase
 from reconciler.model.names import FieldName
-from reconciler.model.options import NO_OPTIONS
+from reconciler.model.options import NO_OPTIONS, pins_of_present
 from reconciler.model.plan import Change, Reason
 from reconciler.model.policy import RENDERER
 from reconciler.planner.cards import cards, with_others
@@ -201,7 +201,7 @@ def wanted(
         # libxl gives a console to every PV and PVH guest, asked for or not.
         console=guest.console or type_ in (GuestType.PV, GuestType.PVH),
         agent=guest.agent,
-        options=_options(owner, guest, existing, default),
+        options=_options(owner, guest, existing, default, host),
         overlay=wanted_elements(mark.overlay),
         mark=mark,
     )
@@ -321,11 +321,17 @@ def _keep_uuid(guest: DesiredGuest, existing: Existing | None, refusals: list[Ch
 
 
 def _options(
-    owner: Ownership, guest: DesiredGuest, existing: Existing | None, default: Options
+    owner: Ownership,
+    guest: DesiredGuest,
+    existing: Existing | None,
+    default: Options,
+    host: ObservedHost,
 ) -> Options:
     """The options that the stored definition shall have."""
     there = existing.stored.options if existing else default
     chosen = choose_options(owner, guest.options, there, default)
+    if host.domain_type is DomainType.XEN:
+        chosen = replace(chosen, pin=pins_of_present(chosen.pin, guest.cpus.count))
     return choose_devices(owner, guest.options, chosen)
 
 

@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.model.definition import GuestDefinition, VolumeSource
-from reconciler.model.names import Digest, LibvirtPool, SnapshotName, VolumeName
+from reconciler.model.names import Digest, LibvirtPool, SnapshotName, Target, VolumeName
 from reconciler.model.steps import (
     CreateSnapshot,
     DefineGuest,
     DiscardVolume,
+    GrowVolume,
     RemoveSeed,
     SetMark,
     Step,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from reconciler.model.observed import ObservedGuest, ObservedSnapshot, ObservedVolume
 
 Key = tuple[str, str]
+Volume = tuple[str, LibvirtPool | None, VolumeName | None]
 
 
 def _strangers(story: Story) -> dict[Key, ObservedGuest]:
@@ -109,14 +111,46 @@ def test_no_step_names_a_domain_without_our_valid_mark(
             if where in asked:
                 assert _unmarked(after[where]) == _unmarked(one)
             else:
-                assert after[where] == one
+                # A copy of one of our guests has our guest's disks, and sees them grow.
+                assert replace(after[where], disk_sizes=one.disk_sizes) == one
+                shared = _shared_with_ours(story, one)
+                for target, size in one.disk_sizes.items():
+                    now = after[where].disk_sizes[target]
+                    assert now == size or (target in shared and now > size)
+
+
+def _shared_with_ours(story: Story, stranger: ObservedGuest) -> set[Target]:
+    """The targets at which a stranger has a volume that a mark of ours names."""
+    named = _named(story)
+    return {
+        disk.target
+        for definition in (stranger.stored, stranger.live)
+        if definition is not None
+        for disk in definition.disks
+        if isinstance(disk.source, VolumeSource)
+        and any((pool, name) == (disk.source.pool, disk.source.volume) for _, pool, name in named)
+    }
+
+
+def _named(story: Story) -> set[Volume]:
+    """Every volume that a mark of ours names, made by us or adopted."""
+    return {
+        (each.name, entry.pool, entry.volume)
+        for each in story.hosts.values()
+        for one in each.observe().guests.values()
+        if one.mark is not None and one.mark.uuid == one.uuid
+        for entry in one.mark.disks
+    }
 
 
 @given(story=stories(), happenings=st.lists(events(), max_size=10))
 def test_volumes_that_no_mark_of_ours_names_stay_as_they_are(
     story: Story, happenings: list[Event]
 ) -> None:
-    """They are neither discarded, grown nor overwritten, images included; none of ours vanishes."""
+    """They are neither discarded, grown nor overwritten, images included; none of ours vanishes.
+
+    One that was adopted may grow, as its manifest asks, and nothing else.
+    """
     for event in happenings:
         event(story)
         before = _volumes(story)
@@ -143,16 +177,22 @@ def test_volumes_that_no_mark_of_ours_names_stay_as_they_are(
             for disk in definition.disks
             if isinstance(disk.source, VolumeSource)
         }
+        named = _named(story)
         steps = _pass(story)
         for step in steps:
-            if isinstance(step, OnVolume):
+            if isinstance(step, GrowVolume):
+                assert (step.host, step.pool, step.volume) in named
+            elif isinstance(step, OnVolume):
                 assert (step.host, step.pool, step.volume) in ours
             if isinstance(step, DiscardVolume | RemoveSeed):
                 assert (step.host, step.pool, step.volume) not in full
         after = _volumes(story)
         for key, one in before.items():
-            if key not in ours:
+            if key not in named | ours:
                 assert after[key] == one
+            elif key not in ours:
+                assert replace(after[key], capacity_bytes=one.capacity_bytes) == one
+                assert after[key].capacity_bytes >= one.capacity_bytes
             if key in full:
                 assert after[key].capacity_bytes >= one.capacity_bytes
 
