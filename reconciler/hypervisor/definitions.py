@@ -72,6 +72,7 @@ def define(door: Door, step: DefineGuest) -> None:
         raise RefusedError(f"{door.doing}: libvirt would not be told what was planned of {fields}")
     door.write(door.connection.defineXMLFlags, text, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
     _require_overlay(door, step.definition, otherwise=plain)
+    _require_kept(door, planned)
 
 
 def draft(door: Door, step: DefineGuest) -> Draft:
@@ -101,6 +102,23 @@ def _require_overlay(door: Door, definition: GuestDefinition, *, otherwise: str)
         raise StalledError(
             f"{door.doing}: libvirt does not keep {shown} of the overlay as it is written; "
             "write it as virsh dumpxml shows it, or leave it out"
+        )
+
+
+def _require_kept(door: Door, planned: GuestDefinition) -> None:
+    """Stall if libvirt has made something else of a definition than was planned.
+
+    Such a field would be missed for ever, and written again in every pass: the memory of a guest
+    with NUMA cells, for instance, is the sum of its cells whatever else is said of it.
+    """
+    domain = door.find_domain(planned.uuid)
+    if domain is None:
+        raise TransientError(f"{door.doing}: the domain is gone since it was defined")
+    _, kept = door.stored(domain)
+    if kept != planned:
+        raise StalledError(
+            f"{door.doing}: libvirt keeps {_differing(kept, planned)} otherwise than it was told; "
+            "the rest is stored. Put the old value back, or change by hand what stands against it"
         )
 
 

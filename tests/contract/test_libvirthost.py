@@ -90,6 +90,27 @@ def test_what_no_field_models_survives_a_definition_with_its_secrets(qemu: QemuG
         assert kept in text
 
 
+def test_what_libvirt_keeps_otherwise_than_it_was_told_stalls(qemu: QemuGround) -> None:
+    """The memory of a guest with NUMA cells is their sum, and would be written for ever."""
+    definition = qemu.define(qemu.definition())
+    cell = f"<cell id='0' cpus='0-1' memory='{definition.memory.maximum_kib}' unit='KiB'/>"
+    text = qemu.domain().XMLDesc(SECURE)
+    assert text.count("</cpu>") == 1
+    text = text.replace("</cpu>", f"<numa>{cell}</numa></cpu>")
+    qemu.hand.defineXMLFlags(text, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
+    found = qemu.guest()
+    assert found.stored == definition
+    larger = replace(definition.memory, maximum_kib=2 * definition.memory.maximum_kib)
+    with pytest.raises(StalledError, match="libvirt keeps memory otherwise"):
+        do(
+            qemu,
+            DefineGuest,
+            definition=replace(definition, memory=larger),
+            replaces=found.stored_digest,
+        )
+    assert qemu.guest().stored == definition
+
+
 def test_a_mark_of_a_newer_domops_is_reported_and_never_written_over(qemu: QemuGround) -> None:
     definition = qemu.define(qemu.definition())
     element = libvirt.VIR_DOMAIN_METADATA_ELEMENT
