@@ -28,8 +28,8 @@ for inherited in (
 
 # A test is judged by what it finds, never by how long the machine of the day took: no deadline, and
 # no complaint about slow examples. `thorough` is what `make test` proves; `quick` is for the
-# minutes between two edits. A merge is judged by the same examples each time it is tried; what is run
-# by hand draws new ones, and what they find becomes a test.
+# minutes between two edits. A merge is judged by the same examples each time it is tried; what is
+# run by hand draws new ones, and what they find becomes a test.
 for profile, examples in (("thorough", 2000), ("quick", 100)):
     hypothesis.settings.register_profile(
         profile,
