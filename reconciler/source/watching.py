@@ -6,6 +6,7 @@ file system, a folder that was replaced as a whole), so it shortens a wait and n
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from watchdog.observers.api import BaseObserver
+
+# watchdog warns when it comes upon a new folder twice, in a listing and in an event. That is a race
+# of its own with whoever makes folders, as git does for branches, and harms nothing.
+warnings.filterwarnings("ignore", "Callback with id", RuntimeWarning, r"watchdog\.")
 
 # Reading opens and closes files too: were those told, every look would cause the next.
 _NEWS: list[type[FileSystemEvent]] = [
