@@ -96,15 +96,15 @@ BUGS = (
     ),
     Bug(
         what="cards that the manifest does not name are dropped from the definition",
-        file="wanted.py",
-        old="    foreign = [nic for nic in others if nic.mac not in owned.nics]",
+        file="cards.py",
+        old="    foreign = [nic for nic in there if nic.mac not in owned]",
         new="    foreign: list[Nic] = []",
     ),
     Bug(
         what="a new disk takes over a volume that is there",
         file="disks.py",
-        old="    if entry.volume in pool.volumes:\n        why =",
-        new="    if entry.volume == '' and entry.volume in pool.volumes:\n        why =",
+        old="    if volume in pool.volumes:\n        why = (\n",
+        new="    if volume == '' and volume in pool.volumes:\n        why = (\n",
     ),
     Bug(
         what="a guest is ready before its volumes are filled",
