@@ -172,7 +172,10 @@ def test_what_is_signed_for_another_repository_is_foreign() -> None:
     story.stage("a", snapshots=(other,))
     story.passes()
     assert _change(story, "snapshots[before-upgrade]").reason is Reason.CONFLICT
-    assert story.find("a").snapshots == (other,)
+    found = story.find("a")
+    assert found.snapshots == (other,)
+    assert found.mark is not None
+    assert found.mark.snapshots == ()
 
 
 HOST_UUID = host().uuid
