@@ -148,7 +148,7 @@ def _wait_until_ready(address: str, running: subprocess.Popen[bytes]) -> None:
         assert running.poll() is None, "the controller ended by itself"
         with contextlib.suppress(OSError), urllib.request.urlopen(f"{address}/readyz", timeout=60):  # noqa: S310 - our own, on loopback
             return
-        time.sleep(0.2)
+        time.sleep(0.2)  # another process: it can be asked, and does not call back
     message = "the controller was not ready in time"
     raise RuntimeError(message)
 

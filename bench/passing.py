@@ -128,7 +128,7 @@ def quiet(opened: Opened) -> None:
         assert result.plan is not None, result.problems
         if not result.plan.steps and not result.operations:
             return
-        time.sleep(0.01)
+        time.sleep(0.01)  # steps end on threads of their own, and tell nobody here
     message = "the fleet did not come to rest"
     raise RuntimeError(message)
 
@@ -259,7 +259,7 @@ def event_to_look(ground: Fleet) -> Figure:
             host.stage(lambda seen: seen)
             assert host.called.wait(_PATIENCE_S), "the event was not heard"
             told.append(host.called_at - began)
-            time.sleep(0.005)
+            time.sleep(0.005)  # events apart: one that falls into another's look costs nothing
         stop.set()
         for thread in busy:
             thread.join()
@@ -294,7 +294,7 @@ def _come_to_rest(ground: Fleet) -> None:
     seen = -1
     while seen != ground.looks():
         seen = ground.looks()
-        time.sleep(0.5)
+        time.sleep(0.5)  # that nothing happens can only be seen by waiting
 
 
 def _scrape(opened: Opened, stop: threading.Event) -> None:

@@ -215,11 +215,11 @@ class Ground(ABC):
 
     def crash(self) -> None:
         """Let the running guest's process die."""
-        raise NotImplementedError
+        raise NotImplementedError  # Xen and the test driver are not asked
 
     def power_off_from_inside(self) -> None:
         """Let the guest's own root switch it off."""
-        raise NotImplementedError
+        raise NotImplementedError  # as above
 
     @abstractmethod
     def clear(self) -> None:
