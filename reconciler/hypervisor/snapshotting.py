@@ -70,7 +70,7 @@ def create(door: Door, step: CreateSnapshot) -> None:
         ice = _freeze(door, domain)
         _take(door, domain, step, _worth_of_running(door, step, ice))
     except Exception:
-        # Whatever went wrong, the guest must not stay frozen, and the error goes on to who sorts it.
+        # Whatever is wrong, the guest must not stay frozen, and the error goes on to who sorts it.
         # If letting go fails as well, the mark still says so, and a later pass does it.
         with contextlib.suppress(DomopsError, libvirt.libvirtError):
             _let_go(door, domain, step, ice)
