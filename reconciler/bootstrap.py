@@ -30,6 +30,7 @@ from reconciler.journal.journal import Journal
 from reconciler.journal.records import Approval
 from reconciler.manifests import Allowed
 from reconciler.model.policy import Policy
+from reconciler.model.suspension import Suspension
 from reconciler.recording.sight import Latest, Sight
 from reconciler.recording.status import STATUS_FILE, StatusFile
 from reconciler.source.folder import FolderSource
@@ -37,7 +38,7 @@ from reconciler.source.gitrepository import open_repository
 from reconciler.source.pinned import PinnedSource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from reconciler.controller.results import PassResult
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from reconciler.model.desired import DesiredHost
     from reconciler.model.names import HostName, PlanId
     from reconciler.model.operation import Operation
+    from reconciler.model.suspension import Covered
     from reconciler.settings import Settings
     from reconciler.source.port import Source
 
@@ -280,6 +282,58 @@ def approve(settings: Settings, plan_id: PlanId, *, who: str) -> None:
         journal.approve(Approval(plan_id=plan_id, who=who, at=now))
     finally:
         journal.close()
+
+
+@contextlib.contextmanager
+def beside(settings: Settings) -> Iterator[Beside]:
+    """The journal, for a command beside a controller that runs or before the next one does.
+
+    Raises:
+        TransientError: the journal cannot be used now.
+        StalledError: the journal cannot be used until a person acts.
+
+    """
+    journal = Journal.beside(settings.state_dir / JOURNAL_FILE)
+    try:
+        yield Beside(journal=journal, state=settings.state_dir, now=Clock()())
+    finally:
+        journal.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """What a command may write while another process is the controller."""
+
+    journal: Journal
+    state: Path
+    now: datetime
+
+    def suspend(
+        self, wishes: Iterable[Covered], *, who: str, why: str, until: datetime | None
+    ) -> None:
+        """Let no further step begin for what is covered."""
+        for covered in wishes:
+            suspension = Suspension(covered=covered, who=who, why=why, since=self.now, until=until)
+            self.journal.suspend(suspension, self.now)
+
+    def resume(self, wishes: Iterable[Covered], *, who: str) -> frozenset[Covered]:
+        """Lift suspensions; return those that were known to stand."""
+        return frozenset(
+            covered for covered in wishes if self.journal.resume(covered, who=who, at=self.now)
+        )
+
+    def still_moving(self, wishes: Iterable[Covered]) -> frozenset[Covered]:
+        """Those under which a step may still be under way.
+
+        A controller tells when nothing is. Without one, only what one left open can be.
+        """
+        moving = self.journal.still_moving() & frozenset(wishes)
+        if not moving or is_held(self.state):
+            return moving
+        left = {intent.guest for intent in self.journal.open_intents()}
+        return frozenset(
+            one for one in moving if (one.name in left if one.is_one_guest else bool(left))
+        )
 
 
 def _recorder(path: Path, latest: Latest) -> Callable[[PassResult], None]:

@@ -12,6 +12,7 @@ import typer
 from reconciler.cli.commands_doctor import doctor
 from reconciler.cli.commands_doing import apply, approve, run
 from reconciler.cli.commands_files import init, schema, validate
+from reconciler.cli.commands_holding import resume, suspend
 from reconciler.cli.commands_import import import_
 from reconciler.cli.commands_seeing import describe, diff, events, get, history, plan, why
 from reconciler.cli.examples import epilog
@@ -78,6 +79,8 @@ COMMANDS = (
     why,
     history,
     approve,
+    suspend,
+    resume,
     doctor,
     schema,
 )

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from reconciler.model.names import GuestName
     from reconciler.model.observed import ObservedSnapshot
     from reconciler.model.plan import Change
+    from reconciler.model.suspension import Suspension
 
 API_VERSION = "domops/v1"
 
@@ -74,6 +75,11 @@ def of_plan(picture: Picture) -> Document:
                 "message": held.message,
             }
             for held in picture.plan.held
+        ],
+        "suspended": [
+            {"guest": name, **_suspension(one)}
+            for name, status in sorted(picture.plan.statuses.items())
+            for one in status.suspended
         ],
         "warnings": [
             {"guest": name, **_warning(one, wanted)}
@@ -305,6 +311,7 @@ def _guest(name: GuestName, picture: Picture) -> Document:
         "synced": {"stored": status.stored.value, "live": status.live.value},
         "healthy": status.healthy.value,
         "operation": status.operation,
+        "suspended": [_suspension(one) for one in status.suspended],
         "phase": status.phase,
         "where": str(wanted.origin) if wanted else None,
         "labels": dict(wanted.labels) if wanted else {},
@@ -321,6 +328,18 @@ def _guest(name: GuestName, picture: Picture) -> Document:
             }
             for one in conditions(status, seen_at=seen_at)
         ],
+    }
+
+
+def _suspension(one: Suspension) -> dict[str, Document]:
+    """Who keeps every step of a guest from beginning; ``since`` is null for what git says."""
+    return {
+        "scope": one.covered.scope.value,
+        "name": one.covered.name or None,
+        "who": one.who,
+        "why": one.why,
+        "since": _instant(one.since),
+        "until": _instant(one.until),
     }
 
 

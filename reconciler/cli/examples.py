@@ -70,6 +70,20 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
     "approve": (
         Example(line="domops approve 5d1c-90ab", says="let the held changes of that plan through"),
     ),
+    "suspend": (
+        Example(
+            line="domops suspend lists --reason 'nightly backup' --for 2h --wait",
+            says="leave it alone; return when nothing is under way",
+        ),
+        Example(
+            line="domops suspend --pool main --reason 'switch is being replaced'",
+            says="a whole pool, until it is resumed",
+        ),
+    ),
+    "resume": (
+        Example(line="domops resume lists", says="give it back"),
+        Example(line="domops resume --all", says="lift what suspend --all did"),
+    ),
     "doctor": (
         Example(line="domops doctor", says="is everything there that the guests need?"),
         Example(line="domops doctor dom0-a --all", says="of one host, also what is in order"),

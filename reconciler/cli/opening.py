@@ -25,19 +25,21 @@ from reconciler.web.serving import shown
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
+    from datetime import datetime
     from pathlib import Path
 
     from reconciler.bootstrap import Opened
     from reconciler.cli.options import Where
     from reconciler.cli.session import Asked
-    from reconciler.controller.results import PassResult
+    from reconciler.controller.results import Names, PassResult
     from reconciler.journal.causes import Account
     from reconciler.journal.records import Event
     from reconciler.model.checkup import Finding
     from reconciler.model.names import GuestName, PlanId, Sha
     from reconciler.model.operation import Operation
     from reconciler.model.plan import Plan, PlannedStep
+    from reconciler.model.suspension import Covered
     from reconciler.planner import Preview
     from reconciler.source.port import CommitInfo
 
@@ -137,6 +139,25 @@ class Opening:
     def approve(self, plan_id: PlanId) -> None:
         """Let the held acts with this id through, in the name of whoever runs the command."""
         bootstrap.approve(self._settings, plan_id, who=getpass.getuser())
+
+    def names(self) -> Names:
+        """What git and the journal call guests and pools; asks no host."""
+        return self._opened.controller.names()
+
+    def suspend(self, wishes: Collection[Covered], *, why: str, until: datetime | None) -> None:
+        """Let no further step begin for these, in the name of whoever runs the command."""
+        with bootstrap.beside(self._settings) as beside:
+            beside.suspend(wishes, who=getpass.getuser(), why=why, until=until)
+
+    def resume(self, wishes: Collection[Covered]) -> frozenset[Covered]:
+        """Lift suspensions of these names; return those that were known to stand."""
+        with bootstrap.beside(self._settings) as beside:
+            return beside.resume(wishes, who=getpass.getuser())
+
+    def still_moving(self, wishes: Collection[Covered]) -> frozenset[Covered]:
+        """Those of the suspended under which a step may still be under way."""
+        with bootstrap.beside(self._settings) as beside:
+            return beside.still_moving(wishes)
 
     def apply(
         self,

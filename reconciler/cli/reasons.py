@@ -182,6 +182,13 @@ MEANINGS: dict[Reason, Meaning] = {
         to_do="Put the field back; or delete the snapshots that the message names, with "
         "`virsh snapshot-delete`, after their names are out of the manifest.",
     ),
+    Reason.SUSPENDED: Meaning(
+        means="Somebody has suspended the guest, its pool, or all guests, in a manifest or by "
+        "`domops suspend`: no step begins for it, not even one that heals. What was under way goes "
+        "on to its end.",
+        to_do="The message says who, why and what lifts it: `domops resume`, or a commit that "
+        "takes `suspend` out. With an `until` it ends by itself.",
+    ),
     Reason.NOT_QUIESCED: Meaning(
         means="A better snapshot can be had by waiting. An agent gets two minutes after the "
         "guest's start. With `quiesced: true` a snapshot waits until the agent is there, or the "

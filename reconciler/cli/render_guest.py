@@ -11,7 +11,13 @@ from reconciler.cli import words
 from reconciler.cli.conditions import conditions
 from reconciler.cli.page import columns
 from reconciler.cli.picture import UPKEEP, Picture
-from reconciler.cli.render_plan import SHORT_SHA, remark, render_changes, verdict
+from reconciler.cli.render_plan import (
+    SHORT_SHA,
+    remark,
+    render_changes,
+    told_suspension,
+    verdict,
+)
 from reconciler.model.definition import FirmwareBoot, KernelBoot, LoaderBoot
 from reconciler.model.desired import CdromDisk, GivenDisk, VolumeDisk
 from reconciler.model.ignoring import IGNORABLE
@@ -88,6 +94,8 @@ def _facts(
     yield "Synced", f"stored {status.stored.value}, live {status.live.value}"
     yield "Healthy", status.healthy.value
     yield "Operation", words.operation(status.operation or "none")
+    for one in status.suspended:
+        yield "Suspended", f"{told_suspension(one, page)}; {one.release}"
     if found is None:
         return
     host, guest = found

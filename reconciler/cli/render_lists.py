@@ -54,7 +54,7 @@ def render_guests(picture: Picture, page: Page, *, wide: bool) -> list[Text]:
             (_state(status), ""),
             _synced(status, picture, page),
             _healthy(status),
-            (words.operation(status.operation or ""), ""),
+            _operation(status, page),
         ]
         if wide:
             row[3:3] = _measures(status, picture, page)
@@ -64,6 +64,16 @@ def render_guests(picture: Picture, page: Page, *, wide: bool) -> list[Text]:
     if not rows:
         return [page.text("No guests: the commit asks for none, and none of ours is on the hosts.")]
     return _table(head, rows, page)
+
+
+def _operation(status: GuestStatus, page: Page) -> tuple[str, str]:
+    """What is under way; else, that nothing will be."""
+    if status.operation or not status.suspended:
+        return words.operation(status.operation or ""), ""
+    ends = [one.until for one in status.suspended if one.until is not None]
+    if len(ends) < len(status.suspended):
+        return "suspended", "yellow"
+    return f"suspended until {words.clock(max(ends), page)}", "yellow"
 
 
 def _home(status: GuestStatus, picture: Picture) -> str:

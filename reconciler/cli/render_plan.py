@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from reconciler.cli.picture import Picture
     from reconciler.model.names import GuestName
     from reconciler.model.plan import Change
+    from reconciler.model.suspension import Suspension
 
 SHORT_SHA = 7
 UNKNOWN = "unknown"
@@ -55,6 +56,7 @@ def render_plan(picture: Picture, page: Page) -> list[Text]:
         lines += render_changes(known, page, unknown=_unknown_rows(picture, changes, page))
         lines.append(Text())
     lines += _warnings(picture, changes, page)
+    lines += _suspended(picture, page)
     lines += _foreign(picture, page)
     lines += paragraph(page.text(summary(picture, page)), page)
     if not picture.converges:
@@ -360,6 +362,32 @@ def _warnings(picture: Picture, changes: Sequence[Change], page: Page) -> list[T
     if not rows:
         return []
     return [page.text("Warnings:", "yellow"), *columns(rows, page, indent=2), Text()]
+
+
+def _suspended(picture: Picture, page: Page) -> list[Text]:
+    """Who has taken which guests out of our hands, and what gives them back."""
+    guests: dict[Suspension, list[GuestName]] = {}
+    for name, status in picture.plan.statuses.items():
+        for one in status.suspended:
+            guests.setdefault(one, []).append(name)
+    if not guests:
+        return []
+    rows = [
+        [
+            page.text(words.listed(names, most=3), "bold"),
+            page.text(told_suspension(one, page)),
+            page.text(one.release),
+        ]
+        for one, names in guests.items()
+    ]
+    return [page.text("Suspended:", "yellow"), *columns(rows, page, indent=2), Text()]
+
+
+def told_suspension(one: Suspension, page: Page) -> str:
+    """``by anna for 2 h, until 18:00: nightly backup``."""
+    since = f"{words.since(one.since, page)}" if one.since else ""
+    until = f", until {words.clock(one.until, page)}" if one.until else ""
+    return f"by {one.who}{since}{until}: {one.why}"
 
 
 def _foreign(picture: Picture, page: Page) -> list[Text]:

@@ -10,11 +10,12 @@ from reconciler.cli.options import Where
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from datetime import datetime
     from pathlib import Path
 
     from reconciler.cli.picture import Picture
+    from reconciler.controller.results import Names
     from reconciler.hypervisor.port import Draft, Surveyor
     from reconciler.journal.causes import Account
     from reconciler.journal.records import Event
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from reconciler.model.names import GuestName, HostName, PlanId, Sha
     from reconciler.model.operation import Operation
     from reconciler.model.plan import PlannedStep
+    from reconciler.model.suspension import Covered
     from reconciler.source.port import CommitInfo
 
 
@@ -62,6 +64,22 @@ class Session(Protocol):
 
     def approve(self, plan_id: PlanId) -> None:
         """Let the held acts with this id through, in the name of whoever runs the command."""
+        ...
+
+    def names(self) -> Names:
+        """What git and the journal call guests and pools; asks no host."""
+        ...
+
+    def suspend(self, wishes: Collection[Covered], *, why: str, until: datetime | None) -> None:
+        """Let no further step begin for these, in the name of whoever runs the command."""
+        ...
+
+    def resume(self, wishes: Collection[Covered]) -> frozenset[Covered]:
+        """Lift suspensions of these names; return those that were known to stand."""
+        ...
+
+    def still_moving(self, wishes: Collection[Covered]) -> frozenset[Covered]:
+        """Those of the suspended under which a step may still be under way."""
         ...
 
     def apply(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.controller.checking import examine
 from reconciler.controller.fresh import plan_on_fresh_words, rests_on_fresh_words
-from reconciler.controller.results import Converged, Look, PassResult
+from reconciler.controller.results import Converged, Look, Names, PassResult
 from reconciler.controller.worlds import APPROVALS_LAST
 from reconciler.errors import DomopsError, TransientError
 from reconciler.model.memory import Memory
@@ -40,8 +40,9 @@ if TYPE_CHECKING:
     from reconciler.model.checkup import Finding
     from reconciler.model.desired import DesiredWorld
     from reconciler.model.names import GuestName, HostName, PlanId
-    from reconciler.model.plan import PlannedStep
+    from reconciler.model.plan import Plan, PlannedStep
     from reconciler.model.policy import Policy
+    from reconciler.model.suspension import Suspensions
     from reconciler.source.port import Source
 
 _SLICE_S = 0.5
@@ -84,6 +85,7 @@ class Controller:
         self._poll = timedelta(seconds=poll_s)
         self._waits: Mapping[GuestName, datetime] = {}
         self._memo = Memo()
+        self._journal_seen = 0
         self._told = max((number for number, _ in rooms.journal.numbered_events(1)), default=0)
 
     # --------------------------------------------------------------------------------- looking
@@ -95,6 +97,7 @@ class Controller:
         """
         now = self._clock()
         rooms = self._rooms
+        self._journal_seen = self._moved()  # what is written from now on makes another pass
         standing = rooms.worlds.refresh()
         problems = list(standing.sentences())
         world = standing.world
@@ -198,6 +201,15 @@ class Controller:
         """Look, ask every host that answered what only a check-up wants to know, and judge."""
         return examine(self.look(), self._rooms.observer.host_named, patience_s=patience_s)
 
+    def names(self) -> Names:
+        """What the newest good commit and the journal call guests and pools; asks no host."""
+        world = self._rooms.worlds.refresh().world
+        known = self._rooms.journal.known_guests()
+        return Names(
+            guests=known | (world.guests.keys() if world is not None else frozenset()),
+            pools=frozenset(world.pools) if world is not None else frozenset(),
+        )
+
     def _approved(self, now: datetime) -> frozenset[PlanId]:
         given = self._rooms.journal.approvals()
         return frozenset(one.plan_id for one in given if now - one.at < APPROVALS_LAST)
@@ -237,6 +249,7 @@ class Controller:
                 started = self._rooms.executor.start(
                     allowed, desired=look.world, observed=look.observed
                 )
+            self._quieten(planned, look.memory.suspensions)
         result = PassResult(
             now=look.now,
             look=look,
@@ -249,6 +262,21 @@ class Controller:
         )
         self._record(result)
         return result
+
+    def _quieten(self, planned: Plan, known: Suspensions) -> None:
+        """Tell the journal which suspensions have nothing under way, and nothing to come, left."""
+        if not known.standing or not self._rooms.journal.still_moving():
+            return
+        busy = {one.guest for one in self._rooms.executor.operations()}
+        busy |= {one.step.guest for one in planned.steps}
+        moving = {
+            one
+            for name in busy & planned.statuses.keys()
+            for one in planned.statuses[name].suspended
+        }
+        for one in known.standing:
+            if one not in moving:
+                self._rooms.journal.quieten(one)
 
     def run(
         self,
@@ -371,12 +399,11 @@ class Controller:
         due = self._rooms.executor.next_deadline(result.now)
         instants += [at for at in (wake_at, due) if at is not None and at > result.now]
         end = min([*instants, *([until] if until is not None else [])])
-        moved = self._moved()
         while not stop.is_set() and (left := (end - self._clock()).total_seconds()) > 0:
             if meanwhile is not None:
                 meanwhile()
             names = self._rooms.wakeups.take(min(left, _SLICE_S))
-            if names or self._moved() != moved:
+            if names or self._moved() != self._journal_seen:
                 return names
         return frozenset()
 

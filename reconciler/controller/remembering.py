@@ -171,6 +171,7 @@ class Remembering:
             filled=executor.filled(),
             failures=executor.failures(),
             crashes=states.crashes(),
+            suspensions=self._journal.suspensions(),
         )
 
     def _changed_by(self, world: DesiredWorld, now: datetime) -> Mapping[GuestName, datetime]:

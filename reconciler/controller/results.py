@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from reconciler.controller.worlds import Standing
     from reconciler.model.desired import DesiredWorld
     from reconciler.model.memory import Memory
-    from reconciler.model.names import HostName
+    from reconciler.model.names import GuestName, HostName, PoolName
     from reconciler.model.observed import ObservedWorld
     from reconciler.model.operation import Operation
     from reconciler.model.plan import Plan, PlannedStep
@@ -67,6 +67,14 @@ class PassResult:
     def observed(self) -> ObservedWorld | None:
         """What the hosts said."""
         return self.look.observed if self.look else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Names:
+    """What guests and pools are called, as far as git and the journal know."""
+
+    guests: frozenset[GuestName]
+    pools: frozenset[PoolName]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -60,6 +60,7 @@ from reconciler.model.names import (
     VolumeName,
 )
 from reconciler.model.overlay import GROUPS, OverlayElement
+from reconciler.model.suspension import Covered, Scope, Suspension
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -218,6 +219,7 @@ def _children(mark: Mark) -> Iterator[tuple[str, Mapping[str, str | None]]]:
         since = _instant(operation.since)
         yield "operation", {"kind": operation.kind, "id": operation.id, "since": since}
     yield from (("token", {"value": token}) for token in mark.tokens)
+    yield from (("suspended", _suspension(one)) for one in mark.suspended)
 
 
 def _snapshot(snapshot: MarkedSnapshot) -> dict[str, str | None]:
@@ -234,6 +236,17 @@ def _element(entry: MarkedElement) -> dict[str, str | None]:
         "group": entry.element.group or None,
         "xml": str(entry.element.element),
         "letGo": "yes" if entry.let_go else None,
+    }
+
+
+def _suspension(one: Suspension) -> dict[str, str | None]:
+    return {
+        "scope": one.covered.scope,
+        "name": one.covered.name or None,
+        "who": one.who,
+        "why": one.why,
+        "since": None if one.since is None else _instant(one.since),
+        "until": None if one.until is None else _instant(one.until),
     }
 
 
@@ -330,6 +343,7 @@ def _read(root: Element) -> Mark:
         tokens=tuple(_read_token(one) for one in by_name.pop("token", ())),
         seed=_read_seed(_one(by_name, "seed")),
         cloud_init=_read_cloud_init(_one(by_name, "cloud-init")),
+        suspended=tuple(_read_suspension(one) for one in by_name.pop("suspended", ())),
     )
     said.end()
     if by_name:
@@ -462,6 +476,19 @@ def _read_operation(said: _Said | None) -> MarkedOperation | None:
     )
     said.end()
     return operation
+
+
+def _read_suspension(said: _Said) -> Suspension:
+    since, until = said.maybe("since"), said.maybe("until")
+    suspension = Suspension(
+        covered=Covered(scope=said.word("scope", Scope), name=said.maybe("name") or ""),
+        who=said.text("who"),
+        why=said.text("why"),
+        since=None if since is None else _parse_instant(since),
+        until=None if until is None else _parse_instant(until),
+    )
+    said.end()
+    return suspension
 
 
 def _read_token(said: _Said) -> str:

@@ -174,7 +174,10 @@ class Executor:
                 return False
             if isinstance(step, CreateVolume | CreateSeed | DiscardVolume | RemoveSeed):
                 self._set_filled(step, filled=False)
-            number = self._journal.begin(planned, now)
+            try:
+                number = self._journal.begin(planned, now)
+            except WaitingError:
+                return False  # its guest may have been suspended since: the next pass knows
             self._begun.append(step)
             one = Running(
                 number=number,

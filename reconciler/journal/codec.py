@@ -25,6 +25,7 @@ from reconciler.model import (
     plan,
     seed,
     steps,
+    suspension,
 )
 from reconciler.model.seed import HIDDEN
 
@@ -41,6 +42,7 @@ _MODULES: tuple[ModuleType, ...] = (
     plan,
     seed,
     steps,
+    suspension,
 )
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -76,6 +76,21 @@ CREATE TABLE approvals (
 ) WITHOUT ROWID;
 """
 
+_SUSPENSIONS = """
+CREATE TABLE suspensions (
+    scope TEXT NOT NULL,
+    name TEXT NOT NULL,
+    who TEXT NOT NULL,
+    why TEXT NOT NULL,
+    since TEXT NOT NULL,
+    until TEXT,
+    quiet INTEGER NOT NULL DEFAULT 0,
+    lifted TEXT,
+    PRIMARY KEY (scope, name)
+) WITHOUT ROWID;
+"""
+_SCHEMA += _SUSPENSIONS
+
 _UPGRADES = {
     1: """
 ALTER TABLE events ADD COLUMN step TEXT;
@@ -83,11 +98,12 @@ ALTER TABLE events ADD COLUMN outcome TEXT;
 ALTER TABLE events ADD COLUMN took_s REAL;
 """,
     2: "ALTER TABLE hosts ADD COLUMN uri TEXT;",
+    3: _SUSPENSIONS,
 }
 """What turns the form of that number into the next one; the history is kept."""
 
 _BUSY_S = 5.0
-"""How long a write waits for ``domops approve``, the only other writer, to finish its one row."""
+"""How long a write waits for a command beside the controller to finish its one row."""
 
 
 class Database:

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Self
 from uuid import UUID
 
+from reconciler.errors import WaitingError
 from reconciler.journal.codec import encode
 from reconciler.journal.database import Database
 from reconciler.journal.records import Approval, Event, EventKind, Intent, KnownHost, Outcome
@@ -20,6 +21,7 @@ from reconciler.journal.rows import (
     deed_from,
     event_from,
     event_of,
+    get_meta,
     grouped,
     insert_event,
     planned_of,
@@ -41,6 +43,7 @@ from reconciler.model.names import (
     Sha,
     VolumeName,
 )
+from reconciler.model.suspension import Covered, Scope, Suspension, Suspensions
 from reconciler.source.address import without_credentials
 
 if TYPE_CHECKING:
@@ -58,6 +61,7 @@ class Journal:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._suspensions_read: str | None = None
 
     @classmethod
     def in_memory(cls) -> Self:
@@ -107,12 +111,17 @@ class Journal:
         """Write down that a step is about to begin; only then may it.
 
         Raises:
+            WaitingError: guests were suspended since ``suspensions`` was last asked, so what was
+                planned may not begin.
             TransientError: it could not be written, so the step must not begin.
             StalledError: the journal is damaged, so the step must not begin.
 
         """
         step = planned.step
         with self._database.writing() as connection:
+            read = self._suspensions_read
+            if read is not None and (get_meta(connection, _SUSPENDED_LAST) or "") != read:
+                raise WaitingError("guests were suspended just now; it is looked anew", until=at)
             cursor = connection.execute(
                 "INSERT INTO intents (guest, host, uuid, kind, began, planned, commit_sha)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -436,6 +445,97 @@ class Journal:
             for row in rows
         )
 
+    # --------------------------------------------------------------------------- suspensions
+
+    def suspend(self, suspension: Suspension, at: datetime) -> None:
+        """Let no further step begin for what is covered, in the place of what was said before.
+
+        When this returns, no step begins that was planned without knowing of it.
+        """
+        covered, until = suspension.covered, suspension.until
+        with self._database.writing() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO suspensions (scope, name, who, why, since, until)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    covered.scope,
+                    covered.name,
+                    suspension.who,
+                    suspension.why,
+                    written(suspension.since or at),
+                    until and written(until),
+                ),
+            )
+            put_meta(connection, _SUSPENDED_LAST, f"{covered}, {written(at)}")
+            ends = f", until {written(until)}" if until else ""
+            text = f"{_whom(covered)} suspended by {suspension}{ends}"
+            insert_event(connection, _about(covered, EventKind.SUSPENDED, text, at))
+
+    def resume(self, covered: Covered, *, who: str, at: datetime) -> bool:
+        """Lift what was suspended by that name, and say whether anything is known to have been.
+
+        It is kept that it was lifted, for marks that still carry it.
+        """
+        with self._database.writing() as connection:
+            key = (covered.scope, covered.name)
+            known = connection.execute(
+                "SELECT 1 FROM suspensions WHERE scope = ? AND name = ? AND lifted IS NULL", key
+            ).fetchone()
+            connection.execute(
+                "INSERT INTO suspensions (scope, name, who, why, since, lifted)"
+                " VALUES (?1, ?2, ?3, '', ?4, ?4)"
+                " ON CONFLICT (scope, name) DO UPDATE SET lifted = ?4",
+                (*key, who, written(at)),
+            )
+            text = f"{_whom(covered)} resumed by {who}"
+            insert_event(connection, _about(covered, EventKind.RESUMED, text, at))
+        return known is not None
+
+    def suspensions(self) -> Suspensions:
+        """What was suspended by command and not lifted, and when others were lifted."""
+        with self._database.reading() as connection:
+            # The number first: what comes between the two is then taken for unread.
+            self._suspensions_read = get_meta(connection, _SUSPENDED_LAST) or ""
+            rows = connection.execute(
+                "SELECT scope, name, who, why, since, until, lifted FROM suspensions"
+                " ORDER BY scope, name"
+            ).fetchall()
+        standing: list[Suspension] = []
+        lifted: dict[Covered, datetime] = {}
+        for scope, name, who, why, since, until, lifted_at in rows:
+            covered = Covered(scope=Scope(scope), name=name)
+            if lifted_at is not None:
+                lifted[covered] = datetime.fromisoformat(lifted_at)
+                continue
+            standing.append(
+                Suspension(
+                    covered=covered,
+                    who=who,
+                    why=why,
+                    since=datetime.fromisoformat(since),
+                    until=datetime.fromisoformat(until) if until else None,
+                )
+            )
+        return Suspensions(standing=tuple(standing), lifted=lifted)
+
+    def still_moving(self) -> frozenset[Covered]:
+        """What is suspended and was not seen without a step under way since."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                "SELECT scope, name FROM suspensions WHERE lifted IS NULL AND NOT quiet"
+            ).fetchall()
+        return frozenset(Covered(scope=Scope(scope), name=name) for scope, name in rows)
+
+    def quieten(self, suspension: Suspension) -> None:
+        """Remember that nothing is under way any more, and nothing will be, for what it covers."""
+        if suspension.since is None:
+            return
+        with self._database.writing() as connection:
+            connection.execute(
+                "UPDATE suspensions SET quiet = 1 WHERE scope = ? AND name = ? AND since = ?",
+                (suspension.covered.scope, suspension.covered.name, written(suspension.since)),
+            )
+
     def moved(self) -> int:
         """A number that changes when another process has written to the journal."""
         with self._database.reading() as connection:
@@ -443,5 +543,23 @@ class Journal:
 
     def _meta(self, key: str) -> str | None:
         with self._database.reading() as connection:
-            row = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        return str(row[0]) if row else None
+            return get_meta(connection, key)
+
+
+_SUSPENDED_LAST = "suspended_last"
+"""Which of the journal's single values changes with each suspension."""
+
+
+def _whom(covered: Covered) -> str:
+    match covered.scope:
+        case Scope.GUEST:
+            return covered.name
+        case Scope.POOL:
+            return f"pool {covered.name}"
+        case Scope.ALL:
+            return "all guests"
+
+
+def _about(covered: Covered, kind: EventKind, text: str, at: datetime) -> Event:
+    guest = GuestName(covered.name) if covered.is_one_guest else None
+    return Event(at=at, kind=kind, text=text, guest=guest)

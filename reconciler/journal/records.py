@@ -53,6 +53,8 @@ class EventKind(StrEnum):
     HOST_DEPARTED = "host-departed"
     HELD = "held"
     APPROVED = "approved"
+    SUSPENDED = "suspended"
+    RESUMED = "resumed"
     FOREIGN = "foreign"
     JOURNAL_LOST = "journal-lost"
     TROUBLE = "trouble"

@@ -32,6 +32,12 @@ def put_meta(connection: sqlite3.Connection, key: str, value: str) -> None:
     connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, value))
 
 
+def get_meta(connection: sqlite3.Connection, key: str) -> str | None:
+    """One of the journal's single values, if it was ever set."""
+    row = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+    return str(row[0]) if row else None
+
+
 def grouped(rows: sqlite3.Cursor) -> dict[str, list[str]]:
     """Gather pairs by their first half."""
     groups: dict[str, list[str]] = {}

@@ -7,7 +7,9 @@ command lines: their alphabets hold no character that means anything there.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 from uuid import UUID
 
@@ -210,6 +212,38 @@ Duration = Annotated[
     WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN, "examples": ["60s", "30d"]}),
 ]
 """In seconds."""
+
+
+# ------------------------------------------------------------------------------------ instants
+_INSTANT_HINT: Final = "write it as in 2026-12-24T18:00+01:00"
+
+
+def _instant(value: object) -> datetime:
+    if value is EMPTY or not isinstance(value, str):
+        raise refuse("must be a date and time with a zone", _INSTANT_HINT)
+    try:
+        instant = datetime.fromisoformat(value)
+    except ValueError:
+        instant = None
+    if instant is None or not INSTANT_FORM.fullmatch(value):
+        raise refuse(f'"{value[:60]}" is no date and time', _INSTANT_HINT)
+    if instant.tzinfo is None:
+        raise refuse(f'"{value}" says no zone, so it is no instant', f"{_INSTANT_HINT}, or with Z")
+    return instant
+
+
+INSTANT: Final = (
+    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2})?(Z|[+-][0-9]{2}:[0-9]{2})$"
+)
+INSTANT_FORM: Final = re.compile(INSTANT.replace("(Z|", "(|Z|"), re.ASCII)
+"""As `INSTANT`, and also without a zone, which has a sentence of its own."""
+
+Instant = Annotated[
+    datetime,
+    PlainValidator(_instant),
+    WithJsonSchema({"type": "string", "pattern": INSTANT}),
+]
+"""Knows its zone."""
 
 
 # ----------------------------------------------------------------------------------- addresses

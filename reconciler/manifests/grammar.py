@@ -164,6 +164,7 @@ def _inner(annotation: object) -> tuple[type[BaseModel] | None, str]:
 _WORDS: Final = (
     (fields.Size, "size"),
     (fields.Duration, "duration"),
+    (fields.Instant, "instant"),
     (fields.UuidText, "UUID"),
     (fields.Mac, "MAC address"),
     (fields.Name, "name"),

@@ -22,10 +22,12 @@ from reconciler.manifests.options import mentioned, options
 from reconciler.manifests.overlay import overlay
 from reconciler.manifests.parse import Lines
 from reconciler.manifests.snapshots import snapshots as build_snapshots
+from reconciler.manifests.suspending import suspension
 from reconciler.model.definition import Arch, GuestType
 from reconciler.model.desired import Autostart, DesiredGuest, GuestState, RestartWhen
 from reconciler.model.mark import ShutdownPolicy, ThenWhat
 from reconciler.model.names import Digest, GuestName
+from reconciler.model.suspension import Covered, Scope
 
 if TYPE_CHECKING:
     from reconciler.manifests.entries import Complaint, Entry
@@ -115,6 +117,7 @@ def build_guest(
         start_after=start_after,
         overlay=elements,
         ignore_drift=ignored,
+        suspend=suspension(spec.suspend, entry, Covered(scope=Scope.GUEST, name=draft.name)),
         lines=Lines(entry.file.content, entry.document.index, guest_class),
     )
     return replace(guest, intent=intent_of(guest)), tuple(draft.cautions)

@@ -22,8 +22,10 @@ from reconciler.manifests.peripherals import field_of
 from reconciler.manifests.problems import Problem, Severity, in_order
 from reconciler.manifests.starting import problems_of_order
 from reconciler.manifests.surroundings import Allowed, Surroundings, SurroundingsBuilder
+from reconciler.manifests.suspending import suspension
 from reconciler.model.desired import DesiredGuest, DesiredWorld, GivenDisk, VolumeDisk
 from reconciler.model.names import GuestName, StorageName
+from reconciler.model.suspension import Covered, Scope
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from reconciler.manifests.construct import Key
     from reconciler.model.desired import Commit
     from reconciler.model.names import PlanId
+    from reconciler.model.suspension import Suspension
 
 REPOSITORY_FILE: Final = "domops.yaml"
 _SUFFIXES: Final = (".yaml", ".yml")
@@ -181,6 +184,7 @@ def resolve(
             networks=around.networks,
             guests=resolver.guests(),
             approvals=approvals,
+            suspend=resolver.suspend,
         )
     return Resolved(
         world=world,
@@ -243,6 +247,7 @@ class _Resolver:
     suspects: frozenset[str] = frozenset()
     built: dict[str, Built] = field(default_factory=dict)
     claims: dict[ClaimKey, Claim] = field(default_factory=dict)
+    suspend: Suspension | None = None
 
     def gather(self, refused: Mapping[str, str]) -> None:
         """Collect documents by kind and name; a name that is taken is a problem of the later."""
@@ -270,7 +275,7 @@ class _Resolver:
         self.suspects = frozenset(suspects)
 
     def repository(self) -> UUID | None:
-        """The repository's id, from the one file that may say it."""
+        """The repository's id, from the one file that may say it, which may suspend all too."""
         found = None
         for entry in self.entries.get(Repository.__name__, {}).values():
             if entry.path != REPOSITORY_FILE:
@@ -282,6 +287,7 @@ class _Resolver:
                 if found is not None:
                     self._complain(entry, ("kind",), "a second Repository", "keep one")
                 found = found or manifest.spec.id
+                self.suspend = suspension(manifest.spec.suspend, entry, Covered(scope=Scope.ALL))
         own = self.files.get(REPOSITORY_FILE)
         if found is None and (own is None or not own.faults):
             self.problems.append(

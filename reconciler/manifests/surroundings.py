@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from reconciler.manifests.entries import Complaint, Entry, dangling
 from reconciler.manifests.kinds import Host, Network, Pool, Storage
+from reconciler.manifests.suspending import suspension
 from reconciler.model.desired import (
     Budget,
     DesiredHost,
@@ -18,6 +19,7 @@ from reconciler.model.desired import (
     PoolMode,
 )
 from reconciler.model.names import HostName, LibvirtPool, NetworkName, PoolName, StorageName
+from reconciler.model.suspension import Covered, Scope
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -135,6 +137,9 @@ class SurroundingsBuilder:
             overcommit_cpus=spec.overcommit.cpus,
             trash_keep_s=spec.trash.keep,
             origin=entry.origin,
+            suspend=suspension(
+                spec.suspend, entry, Covered(scope=Scope.POOL, name=manifest.metadata.name)
+            ),
         )
 
     def _host(self, entry: Entry) -> DesiredHost:

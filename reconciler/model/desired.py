@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from reconciler.model.options import DiskOptions, NicOptions, Options
     from reconciler.model.overlay import OverlayElement
     from reconciler.model.seed import DesiredCloudInit
+    from reconciler.model.suspension import Suspension
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +123,7 @@ class DesiredPool:
     overcommit_cpus: float
     trash_keep_s: int
     origin: Origin
+    suspend: Suspension | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -305,7 +307,8 @@ class DesiredGuest:
     ``intent`` is the digest of everything here but what follows it: it changes exactly when what
     is wanted changes. ``type`` is None for ``auto`` (pvh on Xen, hvm elsewhere). ``host`` pins.
     ``mentioned`` are the optional fields that the manifest names, sorted: of ``options`` only
-    those are wanted. ``uuid_said`` tells a UUID that the manifest writes from one that is derived:
+    those are wanted. ``suspend`` wants nothing of the guest, and so is no part of the intent.
+    ``uuid_said`` tells a UUID that the manifest writes from one that is derived:
     only the former asks something of a guest that has another.
     """
 
@@ -341,6 +344,7 @@ class DesiredGuest:
     start_after: tuple[StartAfter, ...] = ()
     ignore_drift: tuple[str, ...] = ()
     cloud_init: DesiredCloudInit | None = None
+    suspend: Suspension | None = None
     lines: Mapping[str, int] = field(default_factory=dict, compare=False)
     """Line of each written field, by dotted path: ``spec.memory``, ``spec.disks[root].size``."""
 
@@ -368,7 +372,7 @@ class DesiredWorld:
     """Everything that one good commit asks for.
 
     ``repository`` is the id that marks carry as owner. ``approvals`` are the plan ids named by
-    ``Domops-Approve`` trailers of recent commits.
+    ``Domops-Approve`` trailers of recent commits. ``suspend`` covers all guests.
     """
 
     repository: UUID
@@ -379,3 +383,4 @@ class DesiredWorld:
     networks: Mapping[NetworkName, DesiredNetwork]
     guests: Mapping[GuestName, DesiredGuest]
     approvals: frozenset[PlanId] = frozenset()
+    suspend: Suspension | None = None

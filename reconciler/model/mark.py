@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         VolumeName,
     )
     from reconciler.model.overlay import OverlayElement
+    from reconciler.model.suspension import Suspension
 
 
 class Phase(StrEnum):
@@ -200,7 +201,8 @@ class Mark:
     sorted; see Note [Owned fields] in ``planner.options``. ``overlay`` are the elements that are
     there by its ``xml``, and by nobody else's hand. ``tokens`` are the one-time acts that were done
     and must not be done again. ``seed`` is the seed that there is, or is being made;
-    ``cloud_init`` is the digest of what the guest was last told by one.
+    ``cloud_init`` is the digest of what the guest was last told by one. ``suspended`` are the
+    suspensions of the command line that cover it, for when the local state is lost.
     """
 
     owner: UUID
@@ -223,6 +225,7 @@ class Mark:
     tokens: tuple[str, ...] = ()
     seed: MarkedSeed | None = None
     cloud_init: Digest | None = None
+    suspended: tuple[Suspension, ...] = ()
 
     def disk(self, name: DiskName) -> MarkedDisk | None:
         """The disk called ``name`` in the manifest, if the mark knows it."""

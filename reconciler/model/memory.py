@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from reconciler.model.suspension import Suspensions
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
@@ -83,6 +85,7 @@ class Memory:
     otherwise. ``crashes`` are the instants at which a guest was seen crashed, oldest first.
     ``waits`` says since when each guest waits for others before it is started (``Plan.waits`` of
     the plan before), ``probes`` what was last seen of the ports that it waits for.
+    ``suspensions`` are those of the command line.
     """
 
     guests: Mapping[GuestName, GuestHistory] = field(default_factory=dict)
@@ -95,3 +98,4 @@ class Memory:
     crashes: Mapping[GuestName, tuple[datetime, ...]] = field(default_factory=dict)
     waits: Mapping[GuestName, datetime] = field(default_factory=dict)
     probes: Mapping[OpenPort, Probe] = field(default_factory=dict)
+    suspensions: Suspensions = field(default_factory=Suspensions)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from reconciler.model.desired import OpenPort, Origin
     from reconciler.model.names import GuestName, HostName, PlanId, PoolName, Sha
     from reconciler.model.steps import Step
+    from reconciler.model.suspension import Suspension
 
 
 class Label(StrEnum):
@@ -82,6 +83,7 @@ class Reason(StrEnum):
     FROZEN = "Frozen"
     PINNED_BY_SNAPSHOTS = "PinnedBySnapshots"
     NOT_QUIESCED = "NotQuiesced"
+    SUSPENDED = "Suspended"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +151,9 @@ class GuestStatus:
     changes: tuple[Change, ...] = ()
     ignored: tuple[Change, ...] = ()
     """What would be changed if the manifest did not say to ignore it; it needs nobody."""
+
+    suspended: tuple[Suspension, ...] = ()
+    """What keeps every step of this guest from beginning."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -114,6 +114,7 @@ class Part:
     host: ObservedHost
     owned: Mapping[GuestName, list[Copy]]
     strangers: tuple[ObservedGuest, ...]
+    suspended: frozenset[GuestName]
     foreign: tuple[Foreign, ...]
 
 
@@ -134,6 +135,8 @@ class Index:
     )
     foreign: list[Foreign] = field(default_factory=list)
     condemned: dict[GuestName, Operation] = field(default_factory=dict)
+    suspended: set[GuestName] = field(default_factory=set)
+    """The guests whose marks carry a suspension."""
 
 
 def index_of(
@@ -160,6 +163,7 @@ def index_of(
             index.strange_uuids[guest.uuid].append((host, guest))
             index.strange_names[guest.name].append((host, guest))
         index.foreign.extend(part.foreign)
+        index.suspended |= part.suspended
     return index
 
 
@@ -189,6 +193,9 @@ def _part(host: ObservedHost, repository: UUID) -> Part:
         host=host,
         owned=owned,
         strangers=tuple(strangers),
+        suspended=frozenset(
+            name for name, copies in owned.items() if any(copy.mark.suspended for copy in copies)
+        ),
         foreign=tuple(foreign),
     )
 

@@ -25,6 +25,7 @@ from reconciler.planner.match import Adoptable, Found, Missing, Unclear, index_o
 from reconciler.planner.memo import Inputs, Memo, busy
 from reconciler.planner.order import Around, order
 from reconciler.planner.placement import Placing
+from reconciler.planner.suspending import Grounds, concerned, suspend
 from reconciler.planner.trash import dismiss
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from reconciler.model.operation import Operation
     from reconciler.model.policy import Policy
     from reconciler.model.steps import Step
-    from reconciler.planner.match import Index, Match
+    from reconciler.planner.match import Index, Match, Matching
 
 
 def plan(
@@ -129,7 +130,10 @@ def _plan(inputs: Inputs, memo: Memo, now: datetime) -> Plan:
     for name, outcome in matching.orphans.items():
         if isinstance(outcome, Unclear):
             verdicts[name] = _unclear(name, outcome, None)
-    loud = sorted(verdicts.keys() - quiet)  # all there is to say is said of these
+    suspended = _suspended(verdicts, quiet, matching, index, inputs, now)
+    verdicts.update(suspended)
+    # All there is to say is said of these.
+    loud = sorted((verdicts.keys() - quiet) | suspended.keys())
     stirred = {
         name: verdict
         for name in loud
@@ -161,6 +165,34 @@ def _plan(inputs: Inputs, memo: Memo, now: datetime) -> Plan:
         waits=ordered.waits,
         ports=ordered.ports,
     )
+
+
+def _suspended(
+    verdicts: Mapping[GuestName, Verdict],
+    quiet: frozenset[GuestName],
+    matching: Matching,
+    index: Index,
+    inputs: Inputs,
+    now: datetime,
+) -> dict[GuestName, Verdict]:
+    """The verdicts that a suspension makes others."""
+    grounds = Grounds(
+        matches={**matching.orphans, **matching.guests},
+        quiet={},
+        marked=frozenset(index.suspended),
+        desired=inputs.desired,
+        memory=inputs.memory,
+        policy=inputs.policy,
+        now=now,
+    )
+    copies = {
+        name: index.owned[name][0] for name in concerned(verdicts.keys(), grounds) if name in quiet
+    }
+    found = {
+        name: Found(host=copy.host, guest=copy.guest, mark=copy.mark)
+        for name, copy in copies.items()
+    }
+    return suspend(verdicts, replace(grounds, quiet=found))
 
 
 def _found_quiet(
@@ -319,9 +351,12 @@ def _taken_back(verdict: Verdict, fate: Fate, reason: Reason, message: str) -> V
 
 def _wake_at(statuses: Iterable[GuestStatus], now: datetime) -> datetime | None:
     instants = (
-        change.until
+        until
         for status in statuses
-        for change in status.changes
-        if change.until is not None and change.until > now
+        for until in (
+            *(change.until for change in status.changes),
+            *(one.until for one in status.suspended),
+        )
+        if until is not None and until > now
     )
     return min(instants, default=None)

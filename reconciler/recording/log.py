@@ -59,6 +59,8 @@ MEANINGS: dict[EventKind, str] = {
     EventKind.HOST_DEPARTED: "A host left the repository without having been retired.",
     EventKind.HELD: "Acts are held until a person lets them through.",
     EventKind.APPROVED: "A person let held acts through.",
+    EventKind.SUSPENDED: "A person took guests out of domops' hands for a while.",
+    EventKind.RESUMED: "A person gave suspended guests back.",
     EventKind.FOREIGN: "A domain looks like ours and is not; it is left alone.",
     EventKind.JOURNAL_LOST: "The journal could not be read and was begun anew.",
     EventKind.TROUBLE: "Something about domops itself went wrong; it goes on.",

@@ -88,6 +88,7 @@ from reconciler.model.options import (
     WatchdogAction,
 )
 from reconciler.model.overlay import OverlayElement, XmlElement
+from reconciler.model.suspension import Covered, Scope, Suspension
 
 PATHS: Mapping[tuple[LibvirtPool, VolumeName], str] = {
     (
@@ -192,6 +193,20 @@ _SEED_LEAVES = replace(
     ),
     cloud_init=Digest("00ff"),
     tokens=("cloudInit:2026-03-02",),
+)
+_SUSPENDED = replace(
+    MARK,
+    suspended=(
+        Suspension(
+            covered=Covered(scope=Scope.GUEST, name="lists"),
+            who="anna",
+            why='the nightly "backup" & a look',
+            since=_NOON,
+            until=_LATER,
+        ),
+        Suspension(covered=Covered(scope=Scope.POOL, name="main"), who="b", why="c", since=_NOON),
+        Suspension(covered=Covered(scope=Scope.ALL), who="b", why="c", since=_NOON),
+    ),
 )
 _SEED_BEGUN = replace(MARK, seed=replace(_SEED, filled=False))
 _BINNED_AGAIN = Trash(since=_LATER, until=datetime(2027, 1, 1, tzinfo=UTC), commit=Sha("1"))
@@ -342,6 +357,7 @@ DEFINITIONS: Mapping[str, GuestDefinition] = {
             ),
             mark=_SEEDED,
         ),
+        "kvm-suspended": replace(_KVM, mark=_SUSPENDED),
         "kvm-with-a-seed-begun": replace(_KVM, mark=_SEED_BEGUN),
         "xen-after-its-seed": replace(_XEN, mark=_SEED_LEAVES),
         "kvm-without-anything": replace(

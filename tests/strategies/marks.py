@@ -37,6 +37,7 @@ from reconciler.model.names import (
     VolumeName,
 )
 from reconciler.model.overlay import OverlayElement, XmlElement
+from reconciler.model.suspension import Covered, Scope, Suspension
 
 REPOSITORIES = (UUID("6a0e1c5e-5c2b-4d0e-9a59-3d1f0c9c0001"), UUID(int=2))
 UUIDS = (UUID("11111111-2222-3333-4444-555555555501"), UUID(int=7))
@@ -113,6 +114,22 @@ ELEMENTS = (
 elements = st.lists(st.sampled_from(ELEMENTS), max_size=2, unique=True).map(tuple)
 
 
+_suspensions = st.builds(
+    Suspension,
+    covered=st.sampled_from(
+        (
+            Covered(scope=Scope.GUEST, name="web"),
+            Covered(scope=Scope.POOL, name="main"),
+            Covered(scope=Scope.ALL),
+        )
+    ),
+    who=words,
+    why=words,
+    since=st.none() | instants,
+    until=st.none() | instants,
+)
+
+
 @cache
 def marks() -> st.SearchStrategy[Mark]:
     """Any mark, also one that no pass would write."""
@@ -185,4 +202,5 @@ def marks() -> st.SearchStrategy[Mark]:
         tokens=st.lists(words, max_size=2).map(tuple),
         seed=st.none() | seed,
         cloud_init=st.none() | st.sampled_from(DIGESTS).map(Digest),
+        suspended=st.lists(_suspensions, max_size=2).map(tuple),
     )

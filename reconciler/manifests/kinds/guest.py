@@ -36,6 +36,7 @@ from reconciler.manifests.fields import (
 )
 from reconciler.manifests.kinds.devices import DiskSpec, NicSpec
 from reconciler.manifests.kinds.starting import StartAfter
+from reconciler.manifests.kinds.suspending import SuspendSpec
 
 # Note [Said or not]
 # A GuestClass and a guest are merged as plain values, before a model fills its defaults in (see
@@ -586,6 +587,9 @@ class GuestSpec(GuestDefaults):
             " kept, and the same again when the name is put back."
         ),
         examples=[["before-upgrade"]],
+    )
+    suspend: SuspendSpec | None = Field(
+        None, description="Leave the guest alone while this stands here."
     )
     adopt: bool = Field(
         default=False,

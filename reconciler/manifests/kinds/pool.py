@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from reconciler.manifests.fields import Closed, CommandLine, Duration, Metadata, NotBuilt
+from reconciler.manifests.kinds.suspending import SuspendSpec
 
 
 class PoolMigrations(Closed):
@@ -100,6 +101,9 @@ class PoolSpec(Closed):
         tuple[PoolWindow, ...],
         NotBuilt("write update.restart: now in a guest's manifest when a restart suits"),
     ] = Field((), description="When disturbing steps may begin.")
+    suspend: SuspendSpec | None = Field(
+        None, description="Leave all guests of the pool alone while this stands here."
+    )
     cpu: Annotated[PoolCpu | None, NotBuilt("guests see what their host offers")] = Field(
         None, description="Which processor the guests of the pool see."
     )

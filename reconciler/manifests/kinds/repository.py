@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from reconciler.manifests.fields import Closed, Metadata, UuidText
+from reconciler.manifests.kinds.suspending import SuspendSpec
 
 
 class RepositorySpec(Closed):
@@ -18,6 +19,9 @@ class RepositorySpec(Closed):
             " another id would make every guest a stranger."
         ),
         examples=["6f1c4a52-8a0b-4c6e-9d2f-3f0f5c1b7a10"],
+    )
+    suspend: SuspendSpec | None = Field(
+        None, description="Leave all guests alone while this stands here."
     )
 
 

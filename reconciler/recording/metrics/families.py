@@ -129,6 +129,13 @@ HELD_PLANS = Family(
     means="How many plans of the pool wait for domops approve.",
     labels=("pool",),
 )
+SUSPENDED = Family(
+    name="domops_suspended",
+    kind=_GAUGE,
+    means="1 for a guest for which no step begins, because it, its pool or all are suspended; "
+    "`scope` says which.",
+    labels=("guest", "pool", "scope"),
+)
 FOREIGN = Family(
     name="domops_foreign_domains",
     kind=_GAUGE,
@@ -282,6 +289,7 @@ OF_PASSES = (
     DRIFT,
     CHANGES,
     HELD_PLANS,
+    SUSPENDED,
     FOREIGN,
     HOST,
     HOST_UP,

@@ -107,6 +107,7 @@ def _of_guests(sight: Sight) -> Iterator[Series]:
     yield families.GUEST_UNKNOWN, each(lambda one: int(one.healthy is Health.UNKNOWN))
     yield families.DRIFT, _counted(_drift(statuses, pools))
     yield families.CHANGES, _counted(_unmade(statuses, pools))
+    yield families.SUSPENDED, _suspended(statuses, pools)
     if sight.plan is not None:
         yield families.HELD_PLANS, _counted((held.pool or "",) for held in sight.plan.held)
         yield families.FOREIGN, _counted((one.host,) for one in sight.plan.foreign)
@@ -118,6 +119,16 @@ def _synced(
     for name, one in statuses.items():
         yield (name, pools[name], "stored"), _SYNCED[one.stored]
         yield (name, pools[name], "live"), _SYNCED[one.live]
+
+
+def _suspended(
+    statuses: Mapping[GuestName, GuestStatus], pools: Mapping[GuestName, str]
+) -> list[Sample]:
+    return [
+        ((name, pools[name], scope), 1)
+        for name, one in statuses.items()
+        for scope in sorted({each.covered.scope for each in one.suspended})
+    ]
 
 
 def _drift(

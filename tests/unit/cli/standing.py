@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from reconciler.cli.session import Drafts, History
+from reconciler.controller.results import Names
 from reconciler.hypervisor.inmemory import InMemoryHost
 from reconciler.journal.records import Event, EventKind
 from reconciler.model.checkup import Check, Finding, Judgement
@@ -16,13 +17,15 @@ from reconciler.model.names import HostName
 from reconciler.model.observed import ObservedHost
 from reconciler.model.policy import Policy
 from reconciler.model.steps import DefineGuest
+from reconciler.model.suspension import Suspension
 from reconciler.planner import plan
 from reconciler.planner.effects import after, remembered
 from tests.unit.cli.worlds import NOW, REMEMBERED, picture
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
+    from datetime import datetime
     from pathlib import Path
 
     from reconciler.cli.options import Where
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from reconciler.model.operation import Operation
     from reconciler.model.plan import PlannedStep
     from reconciler.model.steps import Step
+    from reconciler.model.suspension import Covered
 
 
 SOUND = Finding(
@@ -59,6 +63,8 @@ class Standing:
     approved: list[PlanId] = field(default_factory=list)
     noted: list[Event] = field(default_factory=list)
     findings: tuple[Finding, ...] = (SOUND,)
+    suspended: list[Suspension] = field(default_factory=list)
+    moves: int = 0
     closed: int = 0
     ran: bool = False
 
@@ -108,6 +114,28 @@ class Standing:
     def approve(self, plan_id: PlanId) -> None:
         """Keep the approval."""
         self.approved.append(plan_id)
+
+    def names(self) -> Names:
+        """What the desired world calls guests and pools."""
+        return Names(guests=frozenset(self.world.guests), pools=frozenset(self.world.pools))
+
+    def suspend(self, wishes: Collection[Covered], *, why: str, until: datetime | None) -> None:
+        """Keep the suspensions."""
+        self.suspended += [
+            Suspension(covered=one, who="a tester", why=why, since=NOW, until=until)
+            for one in wishes
+        ]
+
+    def resume(self, wishes: Collection[Covered]) -> frozenset[Covered]:
+        """Lift what was kept."""
+        known = {one.covered for one in self.suspended} & set(wishes)
+        self.suspended = [one for one in self.suspended if one.covered not in known]
+        return frozenset(known)
+
+    def still_moving(self, wishes: Collection[Covered]) -> frozenset[Covered]:
+        """As often as the test has laid down, all of them."""
+        self.moves -= 1
+        return frozenset(wishes) if self.moves >= 0 else frozenset()
 
     def apply(
         self,

@@ -22,6 +22,7 @@ from reconciler.errors import RefusedError, StalledError, TransientError
 from reconciler.journal.records import Event, EventKind
 from reconciler.model.names import GuestName, HostName
 from reconciler.model.steps import ShutDownGuest, StartGuest
+from reconciler.model.suspension import Covered, Scope
 from tests.mixes.papers import XL_FILES, PaperHost
 from tests.strategies.worlds import foreigner, host
 from tests.unit.cli.standing import Standing
@@ -455,6 +456,76 @@ def commit_all(folder: Path) -> None:
     """Make a repository of ``folder`` with one commit on main."""
     for arguments in (["init", "-q", "-b", "main"], ["add", "."], ["commit", "-q", "-m", "first"]):
         subprocess.run(["git", *arguments], cwd=folder, check=True)
+
+
+def test_a_guest_a_pool_and_all_are_suspended_with_who_why_and_until() -> None:
+    for words, covered in (
+        ("lists", Covered(scope=Scope.GUEST, name="lists")),
+        ("--pool main", Covered(scope=Scope.POOL, name="main")),
+        ("--all", Covered(scope=Scope.ALL)),
+    ):
+        standing = Standing(world=ONE, observed=made(ONE), moves=2)
+        result = call(standing, f"suspend {words} --reason 'a backup' --for 2h --wait")
+        assert result.exit_code == ExitCode.OK, result.output
+        assert ": a backup" in result.output
+        [one] = standing.suspended
+        assert (one.covered, one.why) == (covered, "a backup")
+        assert one.until is not None
+        assert standing.moves < 0, "it was not waited for"
+        result = call(standing, f"resume {words}")
+        assert result.exit_code == ExitCode.OK, result.output
+        assert not standing.suspended
+
+
+def test_waiting_ends_at_its_timeout_and_the_guest_stays_suspended() -> None:
+    standing = Standing(world=ONE, observed=made(ONE), moves=1000)
+    result = call(standing, "suspend lists --reason x --wait --timeout 1s")
+    assert result.exit_code == ExitCode.DIFFERENCES
+    assert "still under way for lists" in result.output
+    assert standing.suspended
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("suspend lists", "--reason"),
+        ("suspend lists --reason 'a\nb'", "--reason"),
+        ("suspend --reason x", "exactly one of these"),
+        ("suspend lists --all --reason x", "exactly one of these"),
+        ("suspend list --reason x", "there is no guest list; did you mean lists?"),
+        ("suspend --pool mian --reason x", "there is no pool mian; did you mean main?"),
+        ("suspend lists --reason x --for 2", "has no unit"),
+        ("suspend lists --reason x --for 2h --until 2099-01-01", "not both"),
+        ("suspend lists --reason x --until tomorrow", "is no instant"),
+        ("suspend lists --reason x --until 2001-01-01", "is over already"),
+        ("resume", "exactly one of these"),
+        ("resume wbe", "there is no guest wbe"),
+    ],
+)
+def test_what_cannot_be_suspended_or_resumed_is_refused(line: str, says: str) -> None:
+    standing = Standing(world=ONE, observed=made(ONE))
+    result = call(standing, line)
+    assert result.exit_code == ExitCode.ERROR
+    assert says in " ".join(result.output.split())
+    assert not standing.suspended
+
+
+@pytest.mark.parametrize("line", ["plan", "get guests", "describe guest lists", "plan -o json"])
+def test_who_suspends_a_guest_and_what_lifts_it_is_shown(line: str) -> None:
+    wanted = wish(guest("lists", more="  suspend: {reason: a move by hand}\n"))
+    result = call(Standing(world=wanted, observed=made(ONE)), line)
+    told = " ".join(result.output.split())
+    if line == "get guests":
+        assert "suspended" in told
+        return
+    assert "a move by hand" in told
+    assert "guests/lists.yaml" in told
+
+
+def test_resuming_what_nobody_suspended_says_so() -> None:
+    result = call(Standing(world=ONE, observed=made(ONE)), "resume lists")
+    assert result.exit_code == ExitCode.OK
+    assert "nothing of the kind" in result.output
 
 
 def test_every_exit_code_has_a_meaning() -> None:

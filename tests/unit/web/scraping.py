@@ -12,6 +12,7 @@ from uuid import UUID
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from reconciler import bootstrap
 from reconciler.model.names import GuestName, HostName
 from reconciler.model.observed import RunState
 from reconciler.model.operation import Progress
@@ -23,6 +24,7 @@ from reconciler.model.statistics import (
     MemoryStatistics,
     VcpuStatistics,
 )
+from reconciler.model.suspension import Covered, Scope
 from reconciler.recording.metrics.domains import of_host
 from reconciler.web.serving import Showing, shown
 from tests.unit.controller.stage import guest_yaml
@@ -144,6 +146,7 @@ def story(stage: Stage, served: Served) -> list[Scrape]:
     moments.append(served.scrape())
     stage.commit("They stay", guests_web=guest_yaml("web"))
     served.settle()
+    moments.append(_with_a_guest_suspended(stage, served))
     stage.commit("And grow", guests_web=guest_yaml("web", memory="1GiB"))
     for host in stage.hosts.values():
         host.operating.clear()
@@ -153,6 +156,19 @@ def story(stage: Stage, served: Served) -> list[Scrape]:
     for host in stage.hosts.values():
         host.operating.set()
     return moments
+
+
+def _with_a_guest_suspended(stage: Stage, served: Served) -> Scrape:
+    """A guest is left alone for a moment."""
+    web = Covered(scope=Scope.GUEST, name="web")
+    with bootstrap.beside(stage.settings()) as beside:
+        beside.suspend([web], who="a tester", why="a look", until=None)
+    served.settle()
+    scrape = served.scrape()
+    with bootstrap.beside(stage.settings()) as beside:
+        beside.resume([web], who="a tester")
+    served.settle()
+    return scrape
 
 
 def _with_a_copy_under_way(stage: Stage, served: Served) -> Scrape:
