@@ -64,6 +64,10 @@ soak: setup ## Keep a controller in a storm for an hour (MINUTES=10 SEED=n) and 
 	$(PYTHON) -m tests.lab.guest build
 	$(PYTHON) -m tests.soak --minutes $(or $(MINUTES),60) $(if $(SEED),--seed $(SEED))
 
+.PHONY: fuzz
+fuzz: setup ## Let a fuzzer look for text that breaks a door (SECONDS=600 a door)
+	$(PYTHON) -m tests.fuzz --seconds $(or $(SECONDS),600)
+
 .PHONY: mutants
 mutants: setup ## Plant bugs in planner and effects, one by one: each must be caught
 	$(PYTHON) -m tests.mutants
@@ -75,6 +79,7 @@ verify: lint types schema docs ## All of what must hold before a merge
 	@new=$$(git ls-files --others --exclude-standard -- schemas docs); [[ -z $$new ]] || \
 	  { echo "generated or new, and not committed: $$new"; exit 1; }
 	$(MAKE) --no-print-directory test
+	$(MAKE) --no-print-directory fuzz SECONDS=60
 
 .PHONY: xen-lab
 xen-lab: setup ## Build and start the Xen dom0 for trying things by hand

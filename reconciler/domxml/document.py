@@ -177,7 +177,8 @@ def digest(text: str) -> Digest:
 def digest_of_tree(tree: Element) -> Digest:
     """The digest of what a tree means: blanks between elements and quotes do not count."""
     parser = etree.XMLParser(remove_blank_text=True, resolve_entities=False, no_network=True)
-    bare = etree.fromstring(etree.tostring(tree, with_tail=False), parser)
+    # In ASCII, lxml's own choice, a name beyond ASCII would become one that is no name.
+    bare = etree.fromstring(etree.tostring(tree, encoding="utf-8", with_tail=False), parser)
     canonical = etree.tostring(bare, method="c14n")
     return _digest_of_bytes(canonical)
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from lxml.etree import _Element as Element
 
 _ROOT = "domainsnapshot"
+_LAST_SECOND = 253402300799
+"""The end of the year 9999, after which Python has no dates."""
 _SIGNED = re.compile(
     r"Made by domops \(([a-z-]+)\) for repository ([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})",
     re.ASCII,
@@ -43,7 +45,7 @@ def read_snapshot(text: str) -> ObservedSnapshot:
     """
     root = parse(text, root=_ROOT)
     name, at = root.findtext("name"), number(root.findtext("creationTime"))
-    if not name or at is None:
+    if not name or at is None or not 0 <= at <= _LAST_SECOND:
         raise StalledError("a snapshot's XML has no name, or says not when it was taken")
     kinds = {
         Target(disk.get("name", "")): disk.get("snapshot", "")
