@@ -57,7 +57,7 @@ def apply(
                 )
                 leave(ExitCode.INTERRUPTED)
     page = screen.page()
-    screen.show([page.text(line) for line in [summary(left, page), *next_acts(left)]])
+    screen.show([page.text(line) for line in [summary(left, page), *next_acts(left, page)]])
     leave(outcome(left))
 
 
@@ -150,6 +150,11 @@ def approve(
                 f"no held plan has the id {plan_id}; held now: {ids}."
                 if ids
                 else f"no held plan has the id {plan_id}: nothing is held now."
+            )
+        if chosen[0].protected:
+            refuse(
+                f"{chosen[0].message}. Protection is lifted by a commit alone: git commit "
+                f'--allow-empty -m "Let it go" -m "Domops-Approve: {chosen[0].plan_id}".'
             )
         session.approve(PlanId(chosen[0].plan_id))
     terminal().write(

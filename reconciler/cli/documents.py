@@ -71,8 +71,12 @@ def of_plan(picture: Picture) -> Document:
             {
                 "planId": held.plan_id,
                 "pool": held.pool,
+                "class": held.counted.value,
+                "acts": [str(act) for act in held.acts],
                 "guests": list(held.guests),
                 "message": held.message,
+                "byCommitOnly": held.protected,
+                "until": _instant(held.until),
             }
             for held in picture.plan.held
         ],

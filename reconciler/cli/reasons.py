@@ -77,8 +77,8 @@ MEANINGS: dict[Reason, Meaning] = {
         to_do="Look inside the guest; a restart brings the size in any case.",
     ),
     Reason.BUDGET: Meaning(
-        means="More guests are to be deleted than the pool's budget allows in 24 hours. All of "
-        "them are held together.",
+        means="More is to be deleted than the pool's budget allows in 24 hours, or a silent host "
+        "keeps domops from counting. All of one class are held together.",
         to_do="If it is meant: `domops approve PLAN-ID`, or a commit with the trailer "
         "`Domops-Approve: PLAN-ID`. If it is not: `git revert`.",
     ),
@@ -87,8 +87,10 @@ MEANINGS: dict[Reason, Meaning] = {
         to_do="`domops apply`, which asks; or `mode: enforce` in the pool's manifest.",
     ),
     Reason.PROTECTED: Meaning(
-        means="The guest is protected, so its manifest going away does not delete it.",
-        to_do="Bring the manifest back with `protect: false`, let that be applied, then delete it.",
+        means="The guest is protected, so its manifest going away does not delete it, also if the "
+        "same commit lifted the protection.",
+        to_do="Bring the manifest back with `protect: false`, let that be applied, then delete it. "
+        "Or let it through by an empty commit with the trailer `Domops-Approve: PLAN-ID`.",
     ),
     Reason.NEVER_SHRINKS: Meaning(
         means="The manifest asks for a smaller disk than there is. Disks never shrink; this one "

@@ -13,6 +13,7 @@ from rich.text import Text
 from reconciler.cli import words
 from reconciler.cli.page import columns, paragraph
 from reconciler.cli.picture import RANK
+from reconciler.model.counted import Counted
 from reconciler.model.desired import PoolMode
 from reconciler.model.mark import Phase
 from reconciler.model.plan import Fate, Label, Reason
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from reconciler.cli.page import Page
     from reconciler.cli.picture import Picture
     from reconciler.model.names import GuestName
-    from reconciler.model.plan import Change
+    from reconciler.model.plan import Change, Held
     from reconciler.model.suspension import Suspension
 
 SHORT_SHA = 7
@@ -61,7 +62,7 @@ def render_plan(picture: Picture, page: Page) -> list[Text]:
     lines += paragraph(page.text(summary(picture, page)), page)
     if not picture.converges:
         lines += paragraph(page.text(_ENDLESS, "bold yellow"), page)
-    for sentence in next_acts(picture):
+    for sentence in next_acts(picture, page):
         lines += paragraph(page.text(sentence), page)
     return lines
 
@@ -323,14 +324,29 @@ def _it(number: int) -> str:
     return "it" if number == 1 else "them"
 
 
-def next_acts(picture: Picture) -> list[str]:
+_CLASSES = {
+    Counted.DELETION: "deletions",
+    Counted.EMPTYING: "emptyings of the trash",
+    Counted.RESTART: "restarts",
+    Counted.MIGRATION: "moves",
+}
+
+
+def _release(held: Held, page: Page) -> str:
+    """What lets acts through that are held together."""
+    pool = f" of pool {held.pool}" if held.pool is not None else ""
+    which = f"To let the held {_CLASSES[held.counted]}{pool} through"
+    trailer = f'"Domops-Approve: {held.plan_id}"'
+    if held.protected:
+        return f"{which} although they are protected: a commit of its own with {trailer}."
+    by_itself = f" At {words.clock(held.until, page)} the budget covers them." if held.until else ""
+    return f"{which}: domops approve {held.plan_id}, or commit with {trailer}.{by_itself}"
+
+
+def next_acts(picture: Picture, page: Page) -> list[str]:
     """What a person can do about what is held, and what becomes of what is deleted."""
     changes = picture.changes()
-    sentences = [
-        f"To let the held changes of pool {held.pool} through: domops approve {held.plan_id}, "
-        f'or commit with "Domops-Approve: {held.plan_id}".'
-        for held in picture.plan.held
-    ]
+    sentences = [_release(held, page) for held in picture.plan.held]
     warned = {change.guest for change in changes if change.reason is Reason.WARN_MODE}
     pools = [name for name, pool in picture.world.pools.items() if pool.mode is PoolMode.WARN]
     if warned:

@@ -77,8 +77,8 @@ class Teller:
         """What is held, what is foreign, and which hosts have left without being retired."""
         for held in plan.held:
             if held.plan_id not in self._held:
-                guests = ", ".join(held.guests)
-                text = f"plan {held.plan_id}: {guests}: {held.message}"
+                acts = ", ".join(map(str, held.acts))
+                text = f"plan {held.plan_id}: {acts}: {held.message}"
                 self._tell(now, EventKind.HELD, text)
         self._held = {held.plan_id for held in plan.held}
         for foreign in plan.foreign:

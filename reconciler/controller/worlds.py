@@ -60,6 +60,15 @@ class Standing:
         return tuple(sentences)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Approving:
+    """A commit that approves plans; ``alone`` says that it does nothing else."""
+
+    at: datetime
+    ids: frozenset[PlanId]
+    alone: bool
+
+
 class Worlds:
     """The desired worlds of one source, one after the other."""
 
@@ -88,7 +97,7 @@ class Worlds:
         self._judged: Sha | None = None
         self._problems: tuple[Problem, ...] = ()
         self._refusal: str | None = None
-        self._approvals: tuple[Sha, tuple[tuple[datetime, frozenset[PlanId]], ...]] | None = None
+        self._approvals: tuple[Sha, tuple[_Approving, ...]] | None = None
 
     def refresh(self) -> Standing:
         """Look at git, fetching if that is due, and judge a commit that is new."""
@@ -208,17 +217,28 @@ class Worlds:
             except DomopsError:
                 return self._world  # no approval is the careful answer; asked again next time
             given = tuple(
-                (info.committed_at, ids) for info in recent if (ids := approvals_of(info))
+                _Approving(at=info.committed_at, ids=ids, alone=self._changes_nothing(info))
+                for info in recent
+                if (ids := approvals_of(info))
             )
             self._approvals = (sha, given)
         now = self._clock()
-        approvals = frozenset(
-            one for at, ids in self._approvals[1] if now - at < APPROVALS_LAST for one in ids
-        )
-        if approvals == self._world.approvals:
+        counting = [one for one in self._approvals[1] if now - one.at < APPROVALS_LAST]
+        approvals = frozenset(id_ for one in counting for id_ in one.ids)
+        lifted = frozenset(id_ for one in counting if one.alone for id_ in one.ids)
+        if (approvals, lifted) == (self._world.approvals, self._world.lifted):
             return self._world
-        self._world = replace(self._world, approvals=approvals)
+        self._world = replace(self._world, approvals=approvals, lifted=lifted)
         return self._world
+
+    def _changes_nothing(self, info: CommitInfo) -> bool:
+        """Whether a commit has no effect but by what its message says; in doubt it has."""
+        try:
+            return bool(info.parents) and not any(
+                self._source.changed(parent, info.sha) for parent in info.parents
+            )
+        except DomopsError:
+            return False
 
 
 def _commit(info: CommitInfo) -> Commit:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from reconciler.model import (
+    counted,
     definition,
     desired,
     mark,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 _MODULES: tuple[ModuleType, ...] = (
+    counted,
     definition,
     desired,
     mark,

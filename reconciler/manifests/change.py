@@ -168,4 +168,4 @@ def _world(
             del guests[GuestName(name)]
     for name, guest in fresh.items():
         guests[GuestName(name)] = guest
-    return replace(world, commit=commit, guests=guests, approvals=frozenset())
+    return replace(world, commit=commit, guests=guests, approvals=frozenset(), lifted=frozenset())

@@ -110,6 +110,7 @@ class Budget:
     """How many counted steps of a class may begin in a rolling 24 hours; ``percent`` from 10 up."""
 
     deletions: int = 1
+    restarts: int = 3
     percent: int = 30
 
 
@@ -372,7 +373,8 @@ class DesiredWorld:
     """Everything that one good commit asks for.
 
     ``repository`` is the id that marks carry as owner. ``approvals`` are the plan ids named by
-    ``Domops-Approve`` trailers of recent commits. ``suspend`` covers all guests.
+    ``Domops-Approve`` trailers of recent commits; ``lifted`` those of them that a commit names
+    which changes nothing else, and so may lift a protection. ``suspend`` covers all guests.
     """
 
     repository: UUID
@@ -383,4 +385,5 @@ class DesiredWorld:
     networks: Mapping[NetworkName, DesiredNetwork]
     guests: Mapping[GuestName, DesiredGuest]
     approvals: frozenset[PlanId] = frozenset()
+    lifted: frozenset[PlanId] = frozenset()
     suspend: Suspension | None = None

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from reconciler.model.counted import Act, Counted
     from reconciler.model.desired import OpenPort, Origin
     from reconciler.model.names import GuestName, HostName, PlanId, PoolName, Sha
     from reconciler.model.steps import Step
@@ -110,13 +111,17 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedStep:
-    """A step to be started now, with the changes that it serves; ``pool`` is where it counts."""
+    """A step to be started now, with the changes that it serves.
+
+    ``pool`` is whose mode decides on it; ``counted`` are the counted acts that begin with it.
+    """
 
     step: Step
     pool: PoolName | None
     changes: tuple[Change, ...]
     disruptive: bool
     commit: Sha
+    counted: tuple[Act, ...] = ()
 
 
 class Health(StrEnum):
@@ -158,15 +163,21 @@ class GuestStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """Acts of one pool that are kept back together until a person lets them through.
+    """Acts of one class and pool that are kept back together until a person lets them through.
 
-    ``pool`` is None for guests on a host that no manifest names.
+    ``pool`` is None for guests on a host that no manifest names. What is ``protected`` is let
+    through by a commit alone. ``until`` is the instant from which the budget covers the acts, None
+    where it never will.
     """
 
     plan_id: PlanId
     pool: PoolName | None
+    counted: Counted
+    acts: tuple[Act, ...]
     guests: tuple[GuestName, ...]
     message: str
+    protected: bool = False
+    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
+    from reconciler.model.counted import Asked
     from reconciler.model.definition import GuestDefinition
     from reconciler.model.desired import DesiredGuest, DesiredWorld
     from reconciler.model.mark import Mark, OperationKind
@@ -41,10 +42,14 @@ class On(TypedDict):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What becomes of one guest in this pass: its status, and the one step to start, if any."""
+    """What becomes of one guest in this pass: its status, and the one step to start, if any.
+
+    ``asked`` are the counted acts that it needs and that have not begun; see Note [Counted acts].
+    """
 
     status: GuestStatus
     step: PlannedStep | None = None
+    asked: tuple[Asked, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

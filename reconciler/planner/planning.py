@@ -19,6 +19,7 @@ from reconciler.model.plan import (
 )
 from reconciler.model.steps import ResumeGuest
 from reconciler.planner.adoption import adopt, nothing_to_adopt
+from reconciler.planner.budget import rule
 from reconciler.planner.case import Verdict
 from reconciler.planner.classify import classify
 from reconciler.planner.match import Adoptable, Found, Missing, Unclear, index_of, match
@@ -26,7 +27,7 @@ from reconciler.planner.memo import Inputs, Memo, busy
 from reconciler.planner.order import Around, order
 from reconciler.planner.placement import Placing
 from reconciler.planner.suspending import Grounds, concerned, suspend
-from reconciler.planner.trash import dismiss
+from reconciler.planner.trash import deletions, dismiss
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -117,16 +118,18 @@ def _plan(inputs: Inputs, memo: Memo, now: datetime) -> Plan:
                 verdicts[name] = _unclear(name, outcome, guest.origin)
     verdicts.update(_place(missing, desired, observed, under_way, inputs.memory, now))
     orphans = {name: one for name, one in matching.orphans.items() if isinstance(one, Found)}
-    dismissals = dismiss(
-        orphans,
+    rulings = rule(
+        deletions(orphans, desired, under_way),
+        index,
         desired,
         observed,
-        operations=under_way,
-        memory=inputs.memory,
+        operations=inputs.operations,
         policy=policy,
         now=now,
     )
-    verdicts.update(dismissals.verdicts)
+    verdicts.update(
+        dismiss(orphans, desired, rulings, operations=under_way, memory=inputs.memory, now=now)
+    )
     for name, outcome in matching.orphans.items():
         if isinstance(outcome, Unclear):
             verdicts[name] = _unclear(name, outcome, None)
@@ -158,7 +161,7 @@ def _plan(inputs: Inputs, memo: Memo, now: datetime) -> Plan:
     statuses = {name: verdicts[name].status for name in sorted(verdicts)}
     return Plan(
         steps=tuple(step for name in stepping if (step := verdicts[name].step)),
-        held=dismissals.held,
+        held=rulings.held,
         foreign=matching.foreign,
         statuses=statuses,
         wake_at=_wake_at((statuses[name] for name in loud), now),

@@ -10,9 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reconciler.model.desired import HostState
-from reconciler.model.mark import Phase
 from reconciler.model.observed import ObservedHost
-from reconciler.model.steps import SetMark
+from reconciler.planner.budget import pool_of
 from reconciler.planner.match import could_have
 
 if TYPE_CHECKING:
@@ -31,8 +30,8 @@ def witnesses(
 
     The step's own host always. For a guest that is not seen running there as ours (it may be made,
     started or adopted), every host that only by its own word has not got it, and every host whose
-    machine went by another name before. For a deletion, every host of the pool, because what was
-    begun on them counts against the budget.
+    machine went by another name before. For a counted act, every host of its pool, because what
+    was begun on them counts against the budget.
     """
     step = planned.step
     needed = {step.host}
@@ -45,11 +44,12 @@ def witnesses(
             if could_have(step.guest, pool, host, memory)
         }
         needed |= memory.renamed
-    if isinstance(step, SetMark) and step.mark.phase is Phase.TRASH:
+    if planned.counted:
+        counts = pool_of(step.host, desired)
         needed |= {
             host.name
             for host in desired.hosts.values()
-            if host.pool == planned.pool and host.state is not HostState.RETIRED
+            if host.pool == counts and host.state is not HostState.RETIRED
         }
     return frozenset(needed)
 

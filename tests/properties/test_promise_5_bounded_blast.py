@@ -9,6 +9,7 @@ from functools import cache
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reconciler.model.counted import Counted
 from reconciler.model.desired import Budget, DesiredWorld
 from reconciler.model.mark import Phase
 from reconciler.model.names import GuestName, Sha
@@ -16,7 +17,7 @@ from reconciler.model.observed import ObservedHost, SilentHost, StateReason
 from reconciler.model.operation import Operation
 from reconciler.model.plan import Fate, Plan
 from reconciler.model.steps import SetMark, SetMemory
-from reconciler.planner.trash import allowance
+from reconciler.planner.budget import allowance
 from tests.strategies.worlds import HOSTS, Story, desired, guest, host, pool
 
 NINE = tuple("abcdefghi")
@@ -184,7 +185,9 @@ def test_an_approval_lets_exactly_those_through_also_after_some_are_done(
 
 def test_the_smaller_of_number_and_percentage_wins_from_ten_guests() -> None:
     budget = Budget(deletions=5, percent=30)
-    assert [allowance(budget, guests) for guests in (1, 9, 10, 13, 14, 17, 40)] == [
+    assert [
+        allowance(budget, Counted.DELETION, guests) for guests in (1, 9, 10, 13, 14, 17, 40)
+    ] == [
         5,
         5,
         3,

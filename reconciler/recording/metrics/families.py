@@ -126,8 +126,8 @@ CHANGES = Family(
 HELD_PLANS = Family(
     name="domops_held_plans",
     kind=_GAUGE,
-    means="How many plans of the pool wait for domops approve.",
-    labels=("pool",),
+    means="How many plans of the pool wait for a person's approval, by the class of their acts.",
+    labels=("pool", "class"),
 )
 SUSPENDED = Family(
     name="domops_suspended",

@@ -109,7 +109,10 @@ def _of_guests(sight: Sight) -> Iterator[Series]:
     yield families.CHANGES, _counted(_unmade(statuses, pools))
     yield families.SUSPENDED, _suspended(statuses, pools)
     if sight.plan is not None:
-        yield families.HELD_PLANS, _counted((held.pool or "",) for held in sight.plan.held)
+        yield (
+            families.HELD_PLANS,
+            _counted((held.pool or "", held.counted) for held in sight.plan.held),
+        )
         yield families.FOREIGN, _counted((one.host,) for one in sight.plan.foreign)
 
 

@@ -6,11 +6,11 @@ from dataclasses import replace
 from datetime import timedelta
 
 from reconciler.model.mark import OperationKind, Phase
-from reconciler.model.names import HostName
+from reconciler.model.names import HostName, Sha
 from reconciler.model.observed import RunState, StateReason
 from reconciler.model.plan import Fate, Plan, Reason
 from reconciler.planner import plan
-from reconciler.planner.trash import plan_id
+from reconciler.planner.budget import deletion, plan_id
 from tests.strategies.worlds import HOSTS, MAIN, START, Story, desired, guest, host
 
 
@@ -64,11 +64,25 @@ def test_a_protected_guest_is_not_deleted() -> None:
     story, steps = _deleted(protect=True)
     assert not steps
     change = story.plan().statuses[guest("a").name].changes[0]
-    assert (change.fate, change.reason) == (Fate.REFUSED, Reason.PROTECTED)
+    assert (change.fate, change.reason) == (Fate.HELD, Reason.PROTECTED)
     story.arrive(desired(guest("a"), hosts={HOSTS[0]: MAIN}))
     story.passes()
     story.arrive(desired(hosts={HOSTS[0]: MAIN}))
     assert _steps(story.passes())[0] == "SetMark"
+
+
+def test_only_a_commit_of_its_own_lets_a_protected_guest_go() -> None:
+    """Not the command, and no commit that does anything else: a plan id can be known before."""
+    story, _ = _deleted(protect=True)
+    (held,) = story.plan().held
+    assert held.protected
+    ids = frozenset({held.plan_id})
+    story.policy = replace(story.policy, approvals=ids)
+    story.arrive(replace(desired(hosts={HOSTS[0]: MAIN}), approvals=ids))
+    assert not story.plan().steps
+    story.arrive(replace(desired(hosts={HOSTS[0]: MAIN}), approvals=ids, lifted=ids))
+    assert _steps(story.passes())[0] == "SetMark"
+    assert story.find("a").mark is not None
 
 
 def test_a_guest_in_the_trash_that_somebody_starts_is_shut_down_again() -> None:
@@ -125,8 +139,9 @@ def test_a_plan_id_is_short_and_depends_on_the_intent() -> None:
     story.passes()
     mark = story.find("a").mark
     assert mark is not None
-    first = plan_id([mark])
+    first = plan_id([deletion(mark)])
     assert len(first) == len("5d1c-90ab-77f0")
-    assert plan_id([replace(mark, commit=guest("x").name, operation=None)]) == first  # type: ignore[arg-type]
-    assert plan_id([replace(mark, intent=guest("a", console=False).intent)]) != first
+    assert plan_id([deletion(replace(mark, commit=Sha("x"), operation=None))]) == first
+    other = replace(mark, intent=guest("a", console=False).intent)
+    assert plan_id([deletion(other)]) != first
     assert story.now > START
