@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from reconciler.controller.departed import Departures
+from reconciler.controller.following import Following
 from reconciler.controller.lease import Lease, is_held
 from reconciler.controller.loop import Controller, Rooms
 from reconciler.controller.observing import Observer, Waits
@@ -36,6 +37,7 @@ from reconciler.recording.status import STATUS_FILE, StatusFile
 from reconciler.source.folder import FolderSource
 from reconciler.source.gitrepository import open_repository
 from reconciler.source.pinned import PinnedSource
+from reconciler.source.signatures import SignatureKind, Signers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -127,8 +129,17 @@ def open_source(
         ref=settings.ref,
         folder=settings.path,
         state_directory=settings.state_dir,
+        signers=_signers(settings),
     )
     return repository if revision is None else PinnedSource(repository, revision)
+
+
+def _signers(settings: Settings) -> Signers | None:
+    if settings.signatures is SignatureKind.NONE or settings.signers is None:
+        return None
+    return Signers(
+        kind=settings.signatures, file=settings.signers, revoked=settings.revoked_signers
+    )
 
 
 @contextlib.contextmanager
@@ -154,6 +165,11 @@ def open_controller(
 
     """
     _tune_interpreter()
+    if writing and from_folder is not None and settings.signatures is not SignatureKind.NONE:
+        raise RefusedError(
+            f"{from_folder} is a folder, and nobody can have signed it: the settings ask for"
+            f" {settings.signatures} signatures. Commit it, signed, and apply the commit"
+        )
     clock = Clock()
     make_host = host_for or partial(libvirt_host, places=settings.overlay_elements)
     make_reader = reader_for or libvirt_statistics
@@ -173,6 +189,7 @@ def open_controller(
                 patience_s=settings.patience_s,
             ).let_go_on()
         source = open_source(settings, from_folder=from_folder, revision=revision)
+        previewed = from_folder or revision
         wakeups = WakeUps(tick=time.monotonic)
         latest, doors = Latest(clock()), Doors()
         observer = Observer(
@@ -197,6 +214,13 @@ def open_controller(
             source=source,
             worlds=Worlds(
                 source,
+                following=Following(
+                    source,
+                    journal,
+                    clock=clock,
+                    signed=settings.signatures is not SignatureKind.NONE and previewed is None,
+                    forwards=previewed is None,
+                ),
                 clock=clock,
                 allowed=Allowed(
                     kernel_prefixes=settings.kernel_prefixes,
@@ -366,7 +390,7 @@ def _sight(result: PassResult) -> Sight:
         plan=result.plan,
         operations=result.operations,
         last_complete=result.look.memory.last_complete if result.look else {},
-        head_refused=standing is not None and bool(standing.problems),
+        head_refused=standing is not None and standing.refused,
         source_failing=standing is None or standing.trouble is not None,
         problems=result.problems,
     )

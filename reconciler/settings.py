@@ -11,14 +11,15 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from reconciler.errors import RefusedError
 from reconciler.model.overlay import closed
 from reconciler.recording.log import LogForm
+from reconciler.source.signatures import SignatureKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,6 +76,23 @@ class Settings(BaseModel):
         description="Where the journal, the lock, the status and fetched commits are kept. It may "
         "be lost without harm to a guest. The default is /var/lib/domops for root, else domops "
         "below $XDG_STATE_HOME or ~/.local/state.",
+    )
+    signatures: SignatureKind = Field(
+        SignatureKind.NONE,
+        description="By what the newest commit must be signed to count: `ssh`, `openpgp`, or "
+        "`none`: nobody asks. While it is not signed by somebody in `signers`, the last commit "
+        "that was stays in force.",
+    )
+    signers: Path | None = Field(
+        None,
+        description="Whose signatures count: for `ssh` an allowed-signers file, as ssh-keygen(1) "
+        "describes it; for `openpgp` a file of public keys, as `gpg --export` writes it. It "
+        "belongs to the controller's machine, never into the repository.",
+    )
+    revoked_signers: Path | None = Field(
+        None,
+        description="SSH keys that count no more: a key a line, or a revocation list of "
+        "`ssh-keygen -k`. Revoked OpenPGP keys say so themselves, in `signers`.",
     )
     poll_s: float = Field(
         30,
@@ -157,6 +175,14 @@ class Settings(BaseModel):
         "for. There is neither encryption nor a password, so anything but loopback belongs behind "
         "a proxy or a firewall.",
     )
+
+    @model_validator(mode="after")
+    def _signed_by_somebody(self) -> Self:
+        if (self.signatures is not SignatureKind.NONE) != (self.signers is not None):
+            raise ValueError("signatures and signers belong together: name both, or neither")
+        if self.revoked_signers is not None and self.signatures is not SignatureKind.SSH:
+            raise ValueError("revoked_signers is for signatures of ssh keys alone")
+        return self
 
     @field_validator("listen")
     @classmethod
@@ -293,4 +319,4 @@ def _sentence(name: str, source: str, kind: str, message: str) -> str:
         known = ", ".join(sorted(Settings.model_fields))
         return f"{where}{name}: no such setting; there are {known}"
     told = message.removeprefix("Value error, ")
-    return f"{where}{name}: {told[:1].lower()}{told[1:]}"
+    return f"{where}{f'{name}: ' if name else ''}{told[:1].lower()}{told[1:]}"

@@ -14,9 +14,9 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from reconciler.controller.checking import examine
+from reconciler.controller.following import APPROVALS_LAST
 from reconciler.controller.fresh import plan_on_fresh_words, rests_on_fresh_words
 from reconciler.controller.results import Converged, Look, Names, PassResult
-from reconciler.controller.worlds import APPROVALS_LAST
 from reconciler.errors import DomopsError, TransientError
 from reconciler.model.memory import Memory
 from reconciler.model.observed import ObservedWorld

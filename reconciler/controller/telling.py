@@ -12,6 +12,7 @@ from reconciler.model.observed import ObservedWorld, SilentHost
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from reconciler.controller.following import Objection
     from reconciler.controller.worlds import Standing
     from reconciler.journal.journal import Journal
     from reconciler.journal.records import KnownHost
@@ -29,6 +30,7 @@ class Teller:
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self._refused = _last_refused(journal)
+        self._objection: Objection | None = None
         self._trouble: str | None = None
         self._silent: set[HostName] = set()
         self._departed: set[HostName] = set()
@@ -43,7 +45,11 @@ class Teller:
     def standing(self, standing: Standing, now: datetime) -> None:
         """A commit that is refused, and git when it gives trouble."""
         head = standing.head
-        if head is not None and standing.problems:
+        if standing.objection is not None:
+            if standing.objection != self._objection and head is not None:
+                text = standing.objection.sentence
+                self._tell(now, EventKind.COMMIT_REFUSED, text, commit=head.sha)
+        elif head is not None and standing.problems:
             if head.sha != self._refused:
                 first, *more = standing.problems
                 rest = f" (and {len(more)} more)" if more else ""
@@ -57,6 +63,7 @@ class Teller:
                     )
                 )
             self._refused = head.sha
+        self._objection = standing.objection
         if standing.trouble is not None and standing.trouble != self._trouble:
             self._tell(now, EventKind.SOURCE_FAILED, standing.trouble)
         self._trouble = standing.trouble

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from reconciler.controller.following import APPROVALS_LAST, Following, Objection
 from reconciler.controller.included import read_included
 from reconciler.errors import DomopsError
 from reconciler.manifests.change import resolve_change
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     from reconciler.source.port import Blob, CommitInfo, Source, Tree
 
 APPROVE_TRAILER = "domops-approve"
-APPROVALS_LAST = timedelta(hours=24)
-"""For how long an approval counts; after that the same acts have to be let through anew."""
-
 _COMMITS_ASKED = 200
 _FEW_CHANGES = 1000
 """A commit that changes more files than this is read like a first one."""
@@ -40,18 +38,26 @@ class Standing:
     """What git says now.
 
     ``world`` is the last good one, None where there never was one. ``head`` is the newest commit
-    that could be read; if it is not the world's, ``problems`` or ``trouble`` say why. ``trouble``
-    is one sentence about git itself.
+    that could be read; if it is not the world's, ``problems``, ``objection`` or ``trouble`` say
+    why: ``objection`` is about its signature or its past, ``trouble`` a sentence about git itself.
     """
 
     world: DesiredWorld | None
     head: CommitInfo | None
     problems: tuple[Problem, ...] = ()
+    objection: Objection | None = None
     trouble: str | None = None
+
+    @property
+    def refused(self) -> bool:
+        """Whether the newest commit does not count, for what it says or for what it is."""
+        return bool(self.problems) or self.objection is not None
 
     def sentences(self) -> tuple[str, ...]:
         """Everything that is wrong, a sentence each."""
         sentences = [str(problem) for problem in self.problems]
+        if self.objection is not None:
+            sentences.append(self.objection.sentence)
         if self.trouble:
             sentences.append(self.trouble)
         if self.world and self.head and self.world.commit.sha != self.head.sha:
@@ -76,6 +82,7 @@ class Worlds:
         self,
         source: Source,
         *,
+        following: Following,
         clock: Callable[[], datetime],
         allowed: Allowed,
         last_good: Sha | None = None,
@@ -83,6 +90,7 @@ class Worlds:
         fetch_every_s: float = 60,
     ) -> None:
         self._source = source
+        self._following = following
         self._clock = clock
         self._allowed = allowed
         self._last_good = last_good
@@ -97,6 +105,7 @@ class Worlds:
         self._judged: Sha | None = None
         self._problems: tuple[Problem, ...] = ()
         self._refusal: str | None = None
+        self._objection: Objection | None = None
         self._approvals: tuple[Sha, tuple[_Approving, ...]] | None = None
 
     def refresh(self) -> Standing:
@@ -105,7 +114,7 @@ class Worlds:
         head, trouble = None, None
         try:
             head = self._source.head()
-            if head.sha != self._judged:
+            if head.sha != self._judged or self._objection is not None:
                 self._judge(head)
         except DomopsError as error:
             trouble = str(error)
@@ -116,6 +125,7 @@ class Worlds:
             world=self._with_approvals(),
             head=head,
             problems=self._problems,
+            objection=self._objection,
             trouble="; ".join(dict.fromkeys(told)) or None,
         )
 
@@ -133,7 +143,15 @@ class Worlds:
             self._fetch_trouble = str(error)
 
     def _judge(self, head: CommitInfo) -> None:
-        """Put ``head`` into force if it is good, or keep what is wrong with it."""
+        """Put ``head`` into force if it is good, or keep what is wrong with it.
+
+        One that is objected to is asked about again each time: keys and approvals come by files
+        and commands, not by commits.
+        """
+        self._objection = self._following.objection(head, self._last_good)
+        if self._objection is not None:
+            self._judged, self._problems, self._refusal = head.sha, (), None
+            return
         resolved = self._resolve_change(head) or self._resolve(head)
         self._judged, self._problems, self._refusal = head.sha, resolved.problems, None
         world = resolved.world
@@ -146,11 +164,14 @@ class Worlds:
                 "become foreign. Put the id back, or use another state directory for it"
             )
             return
+        self._following.accepted(head.sha)
         self._world, self._resolved = world, resolved
         self._repository, self._last_good = world.repository, world.commit.sha
 
     def _go_back_to(self, sha: Sha) -> None:
         """Read the commit again that was in force before the restart; it was good then."""
+        if not self._following.may_stand(sha):
+            return
         try:
             info = next(iter(self._source.recent(sha, limit=1)), None)
             resolved = self._resolve(info) if info else None

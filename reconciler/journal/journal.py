@@ -404,6 +404,16 @@ class Journal:
         with self._database.writing() as connection:
             put_meta(connection, "departed_scanned", sha)
 
+    def verified(self) -> Sha | None:
+        """The commit in force whose signature was last found to count."""
+        value = self._meta("verified")
+        return Sha(value) if value else None
+
+    def set_verified(self, sha: Sha) -> None:
+        """Remember that the signature of ``sha`` counts, and comes into force."""
+        with self._database.writing() as connection:
+            put_meta(connection, "verified", sha)
+
     # --------------------------------------------------------------------- volumes, approvals
 
     def filled(self) -> frozenset[Filled]:

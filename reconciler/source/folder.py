@@ -110,6 +110,10 @@ class FolderSource:
         """Say whether both are the same: one look at a folder is not built on another."""
         return old == new
 
+    def objection(self, _sha: Sha) -> str | None:
+        """A folder is planned from, never followed, so nobody needs to have signed it."""
+        return None
+
     def commits_touching(
         self, pattern: re.Pattern[bytes], *, until: Sha, since: Sha | None = None
     ) -> Iterator[HistoricChange]:

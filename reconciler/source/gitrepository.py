@@ -27,12 +27,14 @@ from reconciler.source.parsing import (
 )
 from reconciler.source.port import LARGEST_MANIFEST_BYTES, HistoricChange
 from reconciler.source.program import GitProgram
+from reconciler.source.signatures import Verifier
 from reconciler.source.watching import FolderWatch, NoWatch, Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from reconciler.source.port import Blob, Change, CommitInfo, Tree, Watch
+    from reconciler.source.signatures import Signers
 
 _SHA = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _LOG = ("log", "-z", "--no-show-signature", "--encoding=UTF-8", COMMIT_FORMAT)
@@ -60,8 +62,11 @@ def open_repository(
     folder: str = "",
     state_directory: Path,
     deadlines: Deadlines | None = None,
+    signers: Signers | None = None,
 ) -> GitRepository:
     """Open a repository by its path or URL; nothing is fetched yet, and no connection made.
+
+    With ``signers``, ``objection`` tells whose signature a commit lacks.
 
     Raises:
         RefusedError: the address, ref or folder is one that is never used.
@@ -82,6 +87,7 @@ def open_repository(
             folder=folder,
             deadlines=deadlines,
             mirror=mirror,
+            signers=signers,
         )
     git_directory, common = _locate(parsed, deadlines.reading_s)
     return GitRepository(
@@ -91,13 +97,14 @@ def open_repository(
         folder=folder,
         deadlines=deadlines,
         watched=_where_refs_change(git_directory, common),
+        signers=signers,
     )
 
 
 class GitRepository:
     """One ref of a repository, as a ``Source``; see ``open_repository``."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all by keyword, and put together by open_repository alone
         self,
         program: GitProgram,
         *,
@@ -107,6 +114,7 @@ class GitRepository:
         deadlines: Deadlines,
         mirror: Mirror | None = None,
         watched: tuple[Place, ...] = (),
+        signers: Signers | None = None,
     ) -> None:
         self.shown = shown
         self.folder = folder
@@ -117,6 +125,7 @@ class GitRepository:
         self._deadlines = deadlines
         self._mirror = mirror
         self._watched = watched
+        self._verifier = Verifier(signers) if signers is not None else None
 
     def __repr__(self) -> str:
         return f"GitRepository({self.shown!r}, ref={self._ref!r}, folder={self.folder!r})"
@@ -213,6 +222,13 @@ class GitRepository:
         if answer.status != 0:
             raise self._no_folder((old, new), answer.complaint)
         return parse_changes(answer.out)
+
+    def objection(self, sha: Sha) -> str | None:
+        """Say why the signature of a commit does not count; None where nobody asked for one."""
+        if self._verifier is None:
+            return None
+        deadline_s = self._deadlines.reading_s
+        return self._verifier.objection(self._program, _checked(sha), deadline_s=deadline_s)
 
     def is_ancestor(self, old: Sha, new: Sha) -> bool:
         """Say whether ``new`` was built on ``old``; a commit that is not known here was not."""

@@ -51,6 +51,10 @@ class PinnedSource:
         """Ask the repository."""
         return self._repository.is_ancestor(old, new)
 
+    def objection(self, sha: Sha) -> str | None:
+        """Ask the repository."""
+        return self._repository.objection(sha)
+
     def commits_touching(
         self, pattern: re.Pattern[bytes], *, until: Sha, since: Sha | None = None
     ) -> Iterator[HistoricChange]:

@@ -109,7 +109,7 @@ class Source(Protocol):
     def fetch(self) -> None:
         """Bring the ref up to date from where it lives; whatever it was before stays readable.
 
-        A history that was rewritten is taken over like any other: ``is_ancestor`` tells.
+        A history that was rewritten is fetched like any other: ``is_ancestor`` tells.
 
         Raises:
             TransientError: the other side was not reached, or did not answer in full.
@@ -157,6 +157,18 @@ class Source(Protocol):
 
     def is_ancestor(self, old: Sha, new: Sha) -> bool:
         """Say whether ``new`` was built on ``old``; a commit that is not known here was not."""
+        ...
+
+    def objection(self, sha: Sha) -> str | None:
+        """Say why the signature of a commit does not count, in words that follow its name.
+
+        None where it does, and where no signatures are asked for.
+
+        Raises:
+            StalledError: signatures cannot be checked before a person has acted.
+            TransientError: they cannot be checked now.
+
+        """
         ...
 
     def commits_touching(

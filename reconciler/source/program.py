@@ -64,6 +64,7 @@ _ENVIRONMENT = {
 # Given in the environment these outrank what the repository's own configuration says. Not all can
 # be reached from the few commands that are used; the list is for the day when one more is.
 _SETTINGS = (
+    ("advice.graftFileDeprecated", "false"),  # or it is the first thing that git complains of
     ("core.alternateRefsCommand", ""),
     ("core.attributesFile", os.devnull),
     ("core.fsmonitor", "false"),
@@ -115,6 +116,18 @@ class GitProgram:
         self._settings = (*_SETTINGS, *settings)
         self._environment = dict(environment or {})
         self._secrets = tuple(secrets)
+
+    def also(
+        self, *, settings: Sequence[tuple[str, str]], environment: Mapping[str, str]
+    ) -> GitProgram:
+        """The same git, told more."""
+        return GitProgram(
+            self.directory,
+            transports=() if self._transports == "none" else self._transports.split(":"),
+            settings=(*self._settings, *settings),
+            environment={**self._environment, **environment},
+            secrets=self._secrets,
+        )
 
     def ask(
         self,

@@ -96,3 +96,19 @@ def test_devices_in_the_environment_are_parted_by_commas() -> None:
     listed = "dom0-a/usb/046d:c52b,dom0-a/pci/0000:03:00.0"
     settings = load_settings(environment={"DOMOPS_HOST_DEVICES": listed})
     assert settings.host_devices == tuple(listed.split(","))
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"signatures": "ssh"}, "name both, or neither"),
+        ({"signers": "/etc/domops/signers"}, "name both, or neither"),
+        (
+            {"signatures": "openpgp", "signers": "/a", "revoked_signers": "/b"},
+            "ssh keys alone",
+        ),
+    ],
+)
+def test_half_a_wish_for_signatures_is_refused(given: dict[str, str], told: str) -> None:
+    with pytest.raises(SettingsError, match=told):
+        load_settings(overrides=given, environment={})

@@ -18,6 +18,7 @@ from reconciler.model.names import GuestName, HostName, LibvirtPool
 from reconciler.model.observed import ObservedGuest, ObservedHost, ObservedPool
 from reconciler.model.policy import Policy
 from reconciler.settings import Settings
+from reconciler.source.signatures import SignatureKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from reconciler.model.operation import Progress
     from reconciler.model.plan import PlannedStep
     from reconciler.model.steps import DefineGuest, Step
+    from tests.unit.source.keyrings import Keyring
 
 REPOSITORY = UUID("0d9c1f6e-5b7a-4f0e-8a57-2f3f4c1d9b20")
 PATIENT = timedelta(seconds=20)
@@ -184,6 +186,7 @@ class Stage:
     hosts: dict[str, GatedHost] = field(default_factory=dict)
     patience_s: float = 5
     address: str | None = None
+    keys: Keyring | None = None
     events: list[Event] = field(default_factory=list)
     reader_for: Callable[[DesiredHost, Callable[[], datetime]], StatisticsReader] | None = None
 
@@ -217,6 +220,20 @@ class Stage:
         self.git("commit", "--quiet", "--allow-empty", "--message", message)
         return self.git("rev-parse", "HEAD")
 
+    def sign(self, name: str) -> str:
+        """Sign the newest commit anew with one of the keys."""
+        assert self.keys is not None
+        self.git(
+            *self.keys.signing[name],
+            "commit",
+            "--quiet",
+            "--amend",
+            "--allow-empty",
+            "--no-edit",
+            "-S",
+        )
+        return self.git("rev-parse", "HEAD")
+
     def begin(self, *hosts: str) -> None:
         """Make the repository with an empty pool of ``hosts``."""
         self.repository.mkdir()
@@ -232,6 +249,9 @@ class Stage:
             state_dir=self.state,
             patience_s=self.patience_s,
             grace_s=1,
+            signatures=self.keys.kind if self.keys else SignatureKind.NONE,
+            signers=self.keys.signers if self.keys else None,
+            revoked_signers=self.keys.revoked if self.keys else None,
         )
 
     def host_for(self, host: DesiredHost, _clock: Callable[[], datetime]) -> Host:

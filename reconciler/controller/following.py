@@ -1,0 +1,129 @@
+"""Whether a commit may follow the one that is in force: whose it is, and what it was built on.
+
+Two things keep a good commit from counting. Its signature, where the settings ask for one. And its
+past: a branch that was rewritten or set back brings a world that nobody reviewed as a change, so it
+is taken over only when a person lets it through by command. A trailer cannot do that, since it
+would come with the very commit that is in doubt.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+from reconciler.model.names import PlanId, Sha
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from reconciler.journal.journal import Journal
+    from reconciler.source.port import CommitInfo, Source
+
+APPROVALS_LAST = timedelta(hours=24)
+"""For how long an approval counts; after that the same acts have to be let through anew."""
+
+_FOLDER_PREFIX = "folder:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objection:
+    """Why a commit does not come into force although it may be good.
+
+    ``release`` is the plan id by which a person lets it through, None where nobody can.
+    """
+
+    sentence: str
+    release: PlanId | None = None
+
+
+class Following:
+    """Judges the newest commit of a source by its signature and its past.
+
+    With ``signed`` false no signature is asked for; with ``forwards`` false the past does not
+    matter: a plan for some other revision is only looked at, never put into force.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        journal: Journal,
+        *,
+        clock: Callable[[], datetime],
+        signed: bool,
+        forwards: bool,
+    ) -> None:
+        self._source = source
+        self._journal = journal
+        self._clock = clock
+        self._signed = signed
+        self._forwards = forwards
+        self._verified = journal.verified()
+
+    def objection(self, head: CommitInfo, in_force: Sha | None) -> Objection | None:
+        """What keeps ``head`` from following ``in_force``; None if nothing does.
+
+        Raises:
+            TransientError: git or the journal cannot tell now.
+            StalledError: signatures cannot be checked before a person has acted.
+
+        """
+        return self._signature(head) or self._past(head, in_force)
+
+    def accepted(self, sha: Sha) -> None:
+        """Remember that the signature of ``sha`` counted when it came into force.
+
+        Raises:
+            TransientError: the journal cannot be written.
+            StalledError: the journal is damaged.
+
+        """
+        if self._signed and sha != self._verified:
+            self._journal.set_verified(sha)
+            self._verified = sha
+
+    def may_stand(self, sha: Sha) -> bool:
+        """Whether a commit that was in force before a restart may be so again.
+
+        A key that expired or was revoked since takes nothing back; that nobody has ever checked the
+        commit, because signatures are asked for only now, does.
+        """
+        return not self._signed or sha == self._verified
+
+    def _signature(self, head: CommitInfo) -> Objection | None:
+        if not self._signed or head.sha == self._verified:
+            return None
+        said = self._source.objection(head.sha)
+        return Objection(sentence=f"commit {head.sha[:10]} {said}") if said else None
+
+    def _past(self, head: CommitInfo, in_force: Sha | None) -> Objection | None:
+        if not self._forwards or in_force in (None, head.sha) or _is_folder(in_force):
+            return None
+        if head.parents[:1] == (in_force,) or self._source.is_ancestor(in_force, head.sha):
+            return None
+        release = release_of(in_force, head.sha)
+        if release in self._approved():
+            return None
+        return Objection(
+            sentence=f"commit {head.sha[:10]} was not built on {in_force[:10]}, which is in force:"
+            " the branch was rewritten, set back, or is another one. If that is meant:"
+            f" domops approve {release}",
+            release=release,
+        )
+
+    def _approved(self) -> frozenset[PlanId]:
+        now = self._clock()
+        given = self._journal.approvals()
+        return frozenset(one.plan_id for one in given if now - one.at < APPROVALS_LAST)
+
+
+def release_of(old: Sha, new: Sha) -> PlanId:
+    """The id by which a person lets ``new`` take the place of ``old``, not built on it."""
+    text = blake2b(f"history\0{old}\0{new}".encode(), digest_size=6).hexdigest()
+    return PlanId("-".join(text[at : at + 4] for at in range(0, 12, 4)))
+
+
+def _is_folder(sha: Sha) -> bool:
+    return sha.startswith(_FOLDER_PREFIX)
