@@ -2,13 +2,16 @@
 
 Whoever uses a link gets a connection that answered a moment ago. One that broke is dropped with
 everything registered at it, and whoever comes next opens a new one and registers anew: no handle
-outlives its connection.
+outlives its connection. A connection that was dropped is closed by the last who leaves it: libvirt
+frees a connection that is closed, also under another thread's call (see Note [Never closed under a
+call] in ``line``).
 """
 
 from __future__ import annotations
 
 import contextlib
 import threading
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
@@ -59,19 +62,33 @@ def uri_for_people(uri: str) -> str:
     return urlunsplit(parts._replace(netloc=f"{user.split(':')[0]}@{host}"))
 
 
+@dataclass(eq=False, slots=True, kw_only=True)
+class _Held:
+    """One connection: what is registered at it, and how many threads are using it."""
+
+    connection: libvirt.virConnect
+    registered: list[int] = field(default_factory=list)
+    users: int = 1
+    dropped: bool = False
+
+
 class Link:
     """One connection to the daemon behind ``uri``; safe to use from several threads."""
 
     def __init__(self, uri: str, *, open_connection: Callable[[str], libvirt.virConnect]) -> None:
-        """Keep the address; nothing is opened yet."""
+        """Keep the address; nothing is opened yet.
+
+        Raises:
+            StalledError: the URI carries a password.
+
+        """
         self._uri = checked_uri(uri)
         self._open = open_connection
         # Two locks, so that an open that hangs keeps nobody from closing.
         self._opening = threading.Lock()
         self._changing = threading.Lock()
-        self._connection: libvirt.virConnect = None
+        self._held: _Held | None = None
         self._notify: Callable[[], None] | None = None
-        self._registered: list[int] = []
 
     @contextlib.contextmanager
     def connection(self, doing: str) -> Iterator[libvirt.virConnect]:
@@ -83,58 +100,75 @@ class Link:
             RefusedError: the driver does not have a call that was made.
 
         """
-        connection = None
+        held = None
         try:
-            connection = self._alive()
-            yield connection
+            held = self._alive()
+            yield held.connection
         except libvirt.libvirtError as error:
-            if connection is not None and means_broken_connection(error):
-                self.drop(connection)
+            if held is not None and means_broken_connection(error):
+                self._drop(held)
             raise translated(error, doing, writing=False) from error
+        finally:
+            if held is not None:
+                self._leave(held)
 
     def watch(self, notify: Callable[[], None]) -> None:
         """Call ``notify`` at every event, on this connection and on those that follow it."""
         self._notify = notify
-        connection = self._connection
-        if connection is not None:
-            self._register(connection)
-
-    def drop(self, connection: libvirt.virConnect) -> None:
-        """Let go of ``connection``, if it is still the one in use."""
-        with self._changing:
-            if connection is not self._connection:
-                return
-            self._connection = None
-            registered, self._registered = self._registered, []
-        # What is broken cannot say goodbye, and need not.
-        for number in registered:
-            with contextlib.suppress(libvirt.libvirtError):
-                connection.domainEventDeregisterAny(number)
-        with contextlib.suppress(libvirt.libvirtError):
-            connection.unregisterCloseCallback()
-        with contextlib.suppress(libvirt.libvirtError):
-            connection.close()
+        held = self._joined()
+        if held is not None:
+            try:
+                self._register(held)
+            finally:
+                self._leave(held)
 
     def close(self) -> None:
-        """Let go of the connection, if there is one."""
-        connection = self._connection
-        if connection is not None:
-            self.drop(connection)
+        """Let go of the connection, if there is one; a call that is out on it is not disturbed."""
+        held = self._joined()
+        if held is not None:
+            self._drop(held)
+            self._leave(held)
 
-    def _alive(self) -> libvirt.virConnect:
-        connection = self._connection
-        if connection is not None:
-            if _answers(connection):
-                return connection
-            self.drop(connection)
+    def _alive(self) -> _Held:
+        """A connection that answered just now, with the caller counted among its users."""
+        held = self._joined()
+        if held is not None:
+            if _answers(held.connection):
+                return held
+            self._drop(held)
+            self._leave(held)
         with self._opening:
-            if self._connection is None:
-                opened = self._opened()
+            held = self._joined()
+            if held is None:
+                held = _Held(connection=self._opened())
                 with self._changing:
-                    self._connection = opened
+                    self._held = held
                 if self._notify is not None:
-                    self._register(opened)
-            return self._connection
+                    self._register(held)
+            return held
+
+    def _joined(self) -> _Held | None:
+        """The connection in use, with the caller counted among its users."""
+        with self._changing:
+            if self._held is not None:
+                self._held.users += 1
+            return self._held
+
+    def _drop(self, held: _Held) -> None:
+        """Use another connection from now on; the last who leaves this one closes it."""
+        with self._changing:
+            held.dropped = True
+            if held is self._held:
+                self._held = None
+
+    def _leave(self, held: _Held) -> None:
+        # Note [Never closed under a call]: whoever is inside a call is counted, so the count is
+        # none only once, and then nobody can come any more.
+        with self._changing:
+            held.users -= 1
+            if held.users or not held.dropped:
+                return
+        _say_goodbye(held)
 
     def _opened(self) -> libvirt.virConnect:
         run_event_loop()
@@ -144,20 +178,33 @@ class Link:
             connection.setKeepAlive(KEEPALIVE_INTERVAL_S, KEEPALIVE_MISSES)
         return connection
 
-    def _register(self, connection: libvirt.virConnect) -> None:
+    def _register(self, held: _Held) -> None:
         # Events are hints, and looking now and then is the truth: a driver that lacks one is
         # watched by its others.
+        connection = held.connection
         with contextlib.suppress(libvirt.libvirtError):
             connection.registerCloseCallback(self._happened, None)
         for event in _DOMAIN_EVENTS:
             with contextlib.suppress(libvirt.libvirtError):
                 number = connection.domainEventRegisterAny(None, event, self._happened, None)
-                self._registered.append(number)
+                held.registered.append(number)
 
     def _happened(self, *_: object) -> None:
         """Run in libvirt's loop: tell, and touch nothing of libvirt's."""
         if self._notify is not None:
             self._notify()
+
+
+def _say_goodbye(held: _Held) -> None:
+    """Take off what is registered, and close; what is broken cannot answer, and need not."""
+    connection = held.connection
+    for number in held.registered:
+        with contextlib.suppress(libvirt.libvirtError):
+            connection.domainEventDeregisterAny(number)
+    with contextlib.suppress(libvirt.libvirtError):
+        connection.unregisterCloseCallback()
+    with contextlib.suppress(libvirt.libvirtError):
+        connection.close()
 
 
 def _answers(connection: libvirt.virConnect) -> bool:

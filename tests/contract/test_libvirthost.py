@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import stat
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -45,6 +48,7 @@ from tests.contract.grounds import (
     now,
 )
 from tests.contract.test_host import do, do_without_writing
+from tests.system import drop_victim
 
 if TYPE_CHECKING:
     from reconciler.model.observed import ObservedGuest
@@ -289,6 +293,25 @@ def test_a_writing_call_that_libvirtd_did_not_survive_has_an_unknown_outcome(
         for pool in (GUESTS, IMAGES):
             qemu.hand.storagePoolLookupByName(pool).refresh()
     assert [type(error) for error in outcome] == [UnknownOutcomeError]
+
+
+def test_a_connection_that_is_let_go_of_is_not_closed_under_anybodys_call(
+    qemu: QemuGround,
+) -> None:
+    """In a process of its own: libvirt frees what is closed, and a call on that reads rubbish."""
+    rounds = 20
+    arguments = [qemu.lab.uri, str(qemu.lab.libvirtd_pid_here()), str(rounds)]
+    victim = subprocess.run(
+        [sys.executable, "-m", drop_victim.__name__, *arguments],
+        env={**os.environ, "MALLOC_PERTURB_": "165"},  # what is freed is overwritten at once
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    answered = {"answered": rounds * drop_victim.CALLS}
+    assert (victim.returncode, victim.stderr) == (0, "")
+    assert victim.stdout == f"{answered}\n"
 
 
 def _connection(qemu: QemuGround) -> libvirt.virConnect | None:

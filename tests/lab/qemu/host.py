@@ -172,6 +172,16 @@ class QemuHost:
         """Return libvirtd's number as the host sees it."""
         return int((self.directory / "run/libvirtd.pid").read_text())
 
+    def libvirtd_pid_here(self) -> int:
+        """Return libvirtd's number as this machine sees it."""
+        inside = Path(f"/proc/{self.namespace.pid}/ns/pid").readlink()
+        number = self.libvirtd_pid()
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):  # it has ended, or is closed to us
+                if (process / "ns/pid").readlink() == inside and number == _innermost(process):
+                    return int(process.name)
+        raise LabError(f"libvirtd of {self.name} is not running")
+
     def kill_libvirtd(self) -> None:
         """Kill libvirtd without warning; guests go on."""
         self.run("kill", "-KILL", str(self.libvirtd_pid()))
@@ -230,6 +240,12 @@ class QemuHost:
 
 def _files(directory: Path) -> Iterator[Path]:
     return (path for path in directory.glob("*") if path.is_file())
+
+
+def _innermost(process: Path) -> int:
+    """The number of a process in the namespace that it is in itself."""
+    status = (process / "status").read_text()
+    return int(status.partition("\nNSpid:")[2].partition("\n")[0].split()[-1])
 
 
 def _copy(source: Path, target: Path) -> None:
