@@ -77,8 +77,9 @@ MEANINGS: dict[Reason, Meaning] = {
         to_do="Look inside the guest; a restart brings the size in any case.",
     ),
     Reason.BUDGET: Meaning(
-        means="More is to be deleted than the pool's budget allows in 24 hours, or a silent host "
-        "keeps domops from counting. All of one class are held together.",
+        means="More is to be deleted, unplugged, let go or restarted than the pool's budget allows "
+        "in 24 hours, or a silent host keeps domops from counting. All of one class are held "
+        "together.",
         to_do="If it is meant: `domops approve PLAN-ID`, or a commit with the trailer "
         "`Domops-Approve: PLAN-ID`. If it is not: `git revert`.",
     ),
@@ -87,9 +88,9 @@ MEANINGS: dict[Reason, Meaning] = {
         to_do="`domops apply`, which asks; or `mode: enforce` in the pool's manifest.",
     ),
     Reason.PROTECTED: Meaning(
-        means="The guest is protected, so its manifest going away does not delete it, also if the "
-        "same commit lifted the protection.",
-        to_do="Bring the manifest back with `protect: false`, let that be applied, then delete it. "
+        means="The guest or disk is protected, so that it does not go with its place in the "
+        "manifests, also if the same commit lifted the protection.",
+        to_do="Bring it back with `protect: false`, let that be applied, then take it out. "
         "Or let it through by an empty commit with the trailer `Domops-Approve: PLAN-ID`.",
     ),
     Reason.NEVER_SHRINKS: Meaning(

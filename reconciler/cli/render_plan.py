@@ -355,7 +355,8 @@ def next_acts(picture: Picture, page: Page) -> list[str]:
             f"{which[0].upper()}{which[1:]} in mode warn: domops run only shows changes there; "
             "domops apply asks and makes them."
         )
-    if any(change.label is Label.DELETE and change.fate is not Fate.REFUSED for change in changes):
+    deleted = [one for one in changes if one.label is Label.DELETE and not one.field]
+    if any(change.fate is not Fate.REFUSED for change in deleted):
         keeps = {pool.trash_keep_s for pool in picture.world.pools.values()}
         kept = f" for {words.duration(min(keeps))}" if len(keeps) == 1 else ""
         sentences.append(

@@ -37,6 +37,7 @@ from reconciler.model.mark import (
     MarkedElement,
     MarkedNic,
     MarkedOperation,
+    MarkedRestart,
     MarkedSeed,
     MarkedSnapshot,
     OperationKind,
@@ -208,6 +209,7 @@ def _children(mark: Mark) -> Iterator[tuple[str, Mapping[str, str | None]]]:
     yield from (("field", {"name": field}) for field in mark.fields)
     yield from (("snapshot", _snapshot(snapshot)) for snapshot in mark.snapshots)
     yield from (("element", _element(entry)) for entry in mark.overlay)
+    yield from (("restart", _restart(restart)) for restart in mark.restarts)
     if mark.cloud_init is not None:
         yield "cloud-init", {"digest": mark.cloud_init}
     if mark.seed is not None:
@@ -228,6 +230,15 @@ def _snapshot(snapshot: MarkedSnapshot) -> dict[str, str | None]:
         "taken": _instant(snapshot.taken),
         "consistency": snapshot.consistency,
         "removed": None if snapshot.removed is None else _instant(snapshot.removed),
+        "approval": snapshot.approval,
+    }
+
+
+def _restart(restart: MarkedRestart) -> dict[str, str | None]:
+    return {
+        "since": _instant(restart.since),
+        "intent": restart.intent,
+        "approval": restart.approval,
     }
 
 
@@ -274,6 +285,8 @@ def _disk(disk: MarkedDisk) -> dict[str, str | None]:
         "source": disk.source,
         "detached": None if disk.detached is None else _instant(disk.detached),
         "fields": " ".join(disk.fields) or None,
+        "protected": "yes" if disk.protected else None,
+        "approval": disk.approval,
     }
 
 
@@ -338,6 +351,7 @@ def _read(root: Element) -> Mark:
         fields=tuple(_read_field(one) for one in by_name.pop("field", ())),
         snapshots=tuple(_read_snapshot(one) for one in by_name.pop("snapshot", ())),
         overlay=tuple(_read_element(one) for one in by_name.pop("element", ())),
+        restarts=tuple(_read_restart(one) for one in by_name.pop("restart", ())),
         trash=_read_trash(_one(by_name, "trash")),
         operation=_read_operation(_one(by_name, "operation")),
         tokens=tuple(_read_token(one) for one in by_name.pop("token", ())),
@@ -381,6 +395,8 @@ def _read_disk(said: _Said) -> MarkedDisk:
         source=said.maybe("source"),
         detached=None if detached is None else _parse_instant(detached),
         fields=said.names("fields"),
+        protected=said.flag_or_no("protected"),
+        approval=said.plan_id("approval"),
     )
     said.end()
     return disk
@@ -409,9 +425,20 @@ def _read_snapshot(said: _Said) -> MarkedSnapshot:
         taken=said.instant("taken"),
         consistency=said.word("consistency", Consistency),
         removed=None if removed is None else _parse_instant(removed),
+        approval=said.plan_id("approval"),
     )
     said.end()
     return snapshot
+
+
+def _read_restart(said: _Said) -> MarkedRestart:
+    restart = MarkedRestart(
+        since=said.instant("since"),
+        intent=Digest(said.text("intent")),
+        approval=said.plan_id("approval"),
+    )
+    said.end()
+    return restart
 
 
 def _read_element(said: _Said) -> MarkedElement:
@@ -457,12 +484,11 @@ def _read_cloud_init(said: _Said | None) -> Digest | None:
 def _read_trash(said: _Said | None) -> Trash | None:
     if said is None:
         return None
-    approval = said.maybe("approval")
     trash = Trash(
         since=said.instant("since"),
         until=said.instant("until"),
         commit=Sha(said.text("commit")),
-        approval=None if approval is None else PlanId(approval),
+        approval=said.plan_id("approval"),
     )
     said.end()
     return trash
@@ -539,6 +565,13 @@ class _Said:
         if value is None:
             raise self._wrong(name, text)
         return value
+
+    def flag_or_no(self, name: str) -> bool:
+        return name in self._left and self.flag(name)
+
+    def plan_id(self, name: str) -> PlanId | None:
+        text = self.maybe(name)
+        return None if text is None else PlanId(text)
 
     def uuid(self, name: str) -> UUID:
         text = self.text(name)

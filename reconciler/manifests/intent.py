@@ -29,6 +29,7 @@ guest says something else than the field's default:
 - ``startAfter`` a list, in the order written, of [guest, agent, [address, port] or null, seconds];
 - ``snapshots`` sorted by name, of [name, quiesced];
 - ``adopt`` true, of the guest and of a disk;
+- ``protect`` true, of a disk;
 - ``cloudInit`` {"digest", "storage"}, with "keep" and "rerun" where they are said; the digest is
   that of the texts;
 - ``xml`` a list, sorted, of [group, element on one line];
@@ -164,10 +165,13 @@ def _boot(boot: Boot) -> Json:
 
 def _of_disk(disk: DesiredDisk) -> dict[str, Json]:
     said = {BUS: disk.bus, READ_ONLY: disk.read_only}
-    return {
+    wanted: dict[str, Json] = {
         name: _option(said[name] if name in said else value_of(disk.options, name))
         for name in disk.mentioned
     }
+    if disk.protect:
+        wanted["protect"] = True
+    return wanted
 
 
 def _of_nic(nic: DesiredNic) -> list[Json]:

@@ -266,6 +266,7 @@ class _Common(TypedDict):
     read_only: bool
     options: DiskOptions
     mentioned: tuple[FieldName, ...]
+    protect: bool
 
 
 def _common(draft: Draft, path: tuple[Key, ...], spec: DiskSpec) -> _Common:
@@ -286,6 +287,7 @@ def _common(draft: Draft, path: tuple[Key, ...], spec: DiskSpec) -> _Common:
         "mentioned": tuple(
             [field for field, name in _OPTIONAL.items() if name in spec.model_fields_set]
         ),
+        "protect": spec.protect,
     }
 
 

@@ -133,7 +133,11 @@ class SurroundingsBuilder:
         return DesiredPool(
             name=PoolName(manifest.metadata.name),
             mode=PoolMode(spec.mode),
-            budget=Budget(deletions=spec.budget.deletions, percent=spec.budget.percent),
+            budget=Budget(
+                deletions=spec.budget.deletions,
+                restarts=spec.budget.restarts,
+                percent=spec.budget.percent,
+            ),
             overcommit_cpus=spec.overcommit.cpus,
             trash_keep_s=spec.trash.keep,
             origin=entry.origin,

@@ -170,10 +170,11 @@ class ImageRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _AnyDisk:
-    """What every disk says of itself.
+    r"""What every disk says of itself.
 
     ``mentioned`` are the optional fields that the manifest names, sorted: of ``bus``, ``read_only``
-    and ``options`` only those are wanted, as of a guest's options.
+    and ``options`` only those are wanted, as of a guest's options. ``protect`` keeps it plugged in
+    when the manifest lets go of it.
     """
 
     name: DiskName
@@ -182,6 +183,7 @@ class _AnyDisk:
     read_only: bool = False
     options: DiskOptions = NO_DISK_OPTIONS
     mentioned: tuple[FieldName, ...] = ()
+    protect: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

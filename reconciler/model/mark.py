@@ -112,8 +112,10 @@ class MarkedDisk:
     before the volume is created until its content is complete; a disk that is not filled is in no
     device list. ``image`` is what the volume was filled from
     (``POOL/VOLUME`` in the manifests' names), None for an empty one. ``detached`` is the instant at
-    which the manifest let go of the disk; the volume stays. ``fields`` are the optional fields that
-    a manifest has named of it, as ``Mark.fields`` are those of the guest.
+    which the manifest let go of the disk, and ``approval`` the plan id that let that through, if it
+    needed one; the volume stays. ``fields`` are the optional fields that a manifest has named of
+    it, as ``Mark.fields`` are those of the guest. A disk that is ``protected`` is not let go, and
+    what it holds is never removed.
     """
 
     name: DiskName
@@ -126,6 +128,8 @@ class MarkedDisk:
     source: str | None = None
     detached: datetime | None = None
     fields: tuple[FieldName, ...] = ()
+    protected: bool = False
+    approval: PlanId | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,13 +145,24 @@ class MarkedNic:
 class MarkedSnapshot:
     """A snapshot that domops made: when, and what it is worth.
 
-    ``removed`` is the instant at which the manifest stopped to name it; the snapshot stays.
+    ``removed`` is the instant at which the manifest stopped to name it, and ``approval`` the plan
+    id that let that through, if it needed one; the snapshot stays.
     """
 
     name: SnapshotName
     taken: datetime
     consistency: Consistency
     removed: datetime | None = None
+    approval: PlanId | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarkedRestart:
+    """A restart that a change needed: when it began, for which intent, and what let it through."""
+
+    since: datetime
+    intent: Digest
+    approval: PlanId | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,7 +215,8 @@ class Mark:
     fields that a manifest of this guest has named and that are not back at their defaults since,
     sorted; see Note [Owned fields] in ``planner.options``. ``overlay`` are the elements that are
     there by its ``xml``, and by nobody else's hand. ``tokens`` are the one-time acts that were done
-    and must not be done again. ``seed`` is the seed that there is, or is being made;
+    and must not be done again. ``restarts`` are those of the last day before the latest, that
+    domops made to put a change into effect. ``seed`` is the seed that there is, or is being made;
     ``cloud_init`` is the digest of what the guest was last told by one. ``suspended`` are the
     suspensions of the command line that cover it, for when the local state is lost.
     """
@@ -220,6 +236,7 @@ class Mark:
     fields: tuple[FieldName, ...] = ()
     snapshots: tuple[MarkedSnapshot, ...] = ()
     overlay: tuple[MarkedElement, ...] = ()
+    restarts: tuple[MarkedRestart, ...] = ()
     trash: Trash | None = None
     operation: MarkedOperation | None = None
     tokens: tuple[str, ...] = ()

@@ -19,14 +19,14 @@ finishing some does not undo the approval of the rest. An approval lets each act
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from hashlib import blake2b
 from typing import TYPE_CHECKING, assert_never
 
 from reconciler.model.counted import Act, Asked, Begun, Counted, Verb
-from reconciler.model.desired import HostState
-from reconciler.model.mark import Phase
+from reconciler.model.desired import HostState, RestartWhen
+from reconciler.model.mark import MarkedRestart, OperationKind, Phase
 from reconciler.model.names import PlanId
 from reconciler.model.observed import ObservedHost
 from reconciler.model.plan import Fate, Held, Reason
@@ -38,11 +38,19 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from reconciler.model.desired import Budget, DesiredGuest, DesiredWorld
-    from reconciler.model.mark import Mark
-    from reconciler.model.names import HostName, PoolName
+    from reconciler.model.mark import Mark, MarkedDisk
+    from reconciler.model.names import (
+        Digest,
+        GuestName,
+        HostName,
+        PoolName,
+        SnapshotName,
+    )
     from reconciler.model.observed import ObservedWorld
     from reconciler.model.operation import Operation
     from reconciler.model.policy import Policy
+    from reconciler.model.steps import Step
+    from reconciler.planner.case import Case
     from reconciler.planner.match import Index
 
 _DAY = timedelta(hours=24)
@@ -91,6 +99,19 @@ def recorded(mark: Mark, guest: DesiredGuest | None) -> Iterator[Begun]:
     if guest is None and mark.phase is Phase.TRASH and mark.trash is not None:
         trash = mark.trash
         yield Begun(act=deletion(mark), since=trash.since, approval=trash.approval)
+    disks = {disk.name for disk in guest.disks} if guest is not None else set()
+    for disk in mark.disks:
+        if disk.detached is not None and disk.name not in disks and is_kept(disk):
+            act = detachment(mark.guest, disk)
+            yield Begun(act=act, since=disk.detached, approval=disk.approval)
+    named = {snapshot.name for snapshot in guest.snapshots} if guest is not None else set()
+    for snapshot in mark.snapshots:
+        if snapshot.removed is not None and snapshot.name not in named:
+            act = letting_go(mark.guest, snapshot.name)
+            yield Begun(act=act, since=snapshot.removed, approval=snapshot.approval)
+    for one in mark.restarts:
+        act = restart(mark.guest, one.intent)
+        yield Begun(act=act, since=one.since, approval=one.approval)
 
 
 def deletion(mark: Mark) -> Act:
@@ -98,9 +119,47 @@ def deletion(mark: Mark) -> Act:
     return Act(guest=mark.guest, verb=Verb.DELETE, before=mark.intent)
 
 
-def beginning(operation: Operation, seen: Mark | None, world: DesiredWorld) -> frozenset[Begun]:
-    """The acts that a step under way is writing down, beyond those that the mark seen tells of."""
-    step = operation.step
+def detachment(guest: GuestName, disk: MarkedDisk) -> Act:
+    """The act of unplugging a disk; what it holds is told by where that lies."""
+    place = disk.source or (f"{disk.pool}/{disk.volume}" if disk.volume else disk.target)
+    return Act(guest=guest, verb=Verb.DETACH, part=f"disks[{disk.name}]", before=place)
+
+
+def is_kept(disk: MarkedDisk) -> bool:
+    """Whether a disk holds what could be missed: a drive does not, nor what was never filled."""
+    return disk.filled and (disk.volume is not None or disk.source is not None)
+
+
+def letting_go(guest: GuestName, snapshot: SnapshotName) -> Act:
+    """The act of naming a snapshot no more."""
+    return Act(guest=guest, verb=Verb.LET_GO, part=f"snapshots[{snapshot}]")
+
+
+def restart(guest: GuestName, intent: Digest) -> Act:
+    """The act of restarting a guest to put an intent into effect."""
+    return Act(guest=guest, verb=Verb.RESTART, after=intent)
+
+
+def needs_ruling(case: Case) -> bool:
+    """Whether a change that needs a restart would begin one: it may, and none is under way."""
+    restarting = case.operation is OperationKind.RESTART
+    return case.wants_running and case.desired.restart is RestartWhen.NOW and not restarting
+
+
+def restart_of(case: Case) -> Act:
+    """The act of restarting the guest for what its manifest wants now."""
+    return restart(case.desired.name, case.desired.intent)
+
+
+def with_restart(case: Case, ruling: Passed) -> Mark:
+    """The mark of a guest whose restart begins; what is older than a day counts no more."""
+    recent = tuple(one for one in case.mark.restarts if case.now - one.since < _DAY)
+    this = MarkedRestart(since=case.now, intent=case.desired.intent, approval=ruling.approval)
+    return replace(case.mark, restarts=(*recent, this))
+
+
+def beginning(step: Step, seen: Mark | None, world: DesiredWorld) -> frozenset[Begun]:
+    """The acts that a step writes down as begun, beyond those that the mark seen tells of."""
     mark = None
     if isinstance(step, SetMark):
         mark = step.mark
@@ -108,7 +167,7 @@ def beginning(operation: Operation, seen: Mark | None, world: DesiredWorld) -> f
         mark = step.definition.mark
     if mark is None:
         return frozenset()
-    guest = world.guests.get(operation.guest)
+    guest = world.guests.get(step.guest)
     told = recorded(seen, guest) if seen is not None else ()
     return frozenset(recorded(mark, guest)) - frozenset(told)
 
@@ -123,7 +182,7 @@ def begun_acts(
         for copy in copies:
             begun[pool_of(copy.host.name, world)].update(recorded(copy.mark, guest))
     for operation in operations:
-        acts = beginning(operation, None, world)
+        acts = beginning(operation.step, None, world)
         begun[pool_of(operation.host, world)].update(acts)
     return begun
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from reconciler.model.steps import (
         Step,
     )
+    from reconciler.planner.budget import Rulings
     from reconciler.planner.wanted import Wanted
 
 
@@ -73,6 +74,7 @@ class Case:
     mark: Mark
     elsewhere: str
     wanted: Wanted
+    rulings: Rulings
     world: DesiredWorld
     memory: Memory
     policy: Policy

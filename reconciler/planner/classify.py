@@ -17,12 +17,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from reconciler.model.counted import Asked
 from reconciler.model.plan import (
     Fate,
     Label,
     PlannedStep,
     Reason,
 )
+from reconciler.planner.budget import NO_RULINGS, beginning, needs_ruling, pool_of, restart_of
 from reconciler.planner.case import Block, Case, Next, Verdict
 from reconciler.planner.disks import Existing
 from reconciler.planner.guards import guard
@@ -47,11 +49,13 @@ if TYPE_CHECKING:
     from reconciler.model.desired import DesiredGuest, DesiredWorld
     from reconciler.model.memory import Memory
     from reconciler.model.operation import Operation
+    from reconciler.model.plan import Change
     from reconciler.model.policy import Policy
+    from reconciler.planner.budget import Rulings
     from reconciler.planner.match import Found
 
 
-def classify(
+def classify(  # noqa: PLR0913 - all that a verdict rests on
     desired: DesiredGuest,
     found: Found,
     world: DesiredWorld,
@@ -60,18 +64,30 @@ def classify(
     memory: Memory,
     policy: Policy,
     now: datetime,
+    rulings: Rulings = NO_RULINGS,
 ) -> Verdict:
-    """Decide what the guest needs next, and tell its status."""
+    """Decide what the guest needs next, and tell its status; nothing counted without a ruling."""
     guest = found.guest
     if guest.stored is None:
         return undefined(desired, found, operation)
-    case = case_of(desired, found, guest.stored, world, memory=memory, policy=policy, now=now)
+    case = case_of(
+        desired,
+        found,
+        guest.stored,
+        world,
+        memory=memory,
+        policy=policy,
+        now=now,
+        rulings=rulings,
+    )
     fields = (*field_changes(case), *snapshot_changes(case))
     wishes = (*fields, *run_state_changes(case))
     blocked = None if operation else unfinished(case) or guard(case)
     if operation is not None:
+        begun = {one.act for one in beginning(operation.step, found.mark, world)}
+        asked = tuple(one for one in _asked(case, fields) if one.act not in begun)
         wishes = tuple(with_fate(change, Fate.RUNNING) for change in wishes)
-        return Verdict(status=status_of(desired, found, wishes, operation, case))
+        return Verdict(status=status_of(desired, found, wishes, operation, case), asked=asked)
     move: Next = blocked if blocked is not None else next_step(case, fields)
     if isinstance(move, Block):
         if not any(change.fate is Fate.NOW for change in wishes):
@@ -89,10 +105,23 @@ def classify(
             changes=(*move.changes, *move.also) or changes,
             disruptive=move.disruptive,
             commit=world.commit.sha,
+            counted=tuple(one.act for one in beginning(move.step, found.mark, world)),
         )
         if not any(change.fate is Fate.NOW for change in wishes):
             wishes = (*wishes, *changes)
-    return Verdict(status=status_of(desired, found, wishes, operation, case), step=step)
+    return Verdict(
+        status=status_of(desired, found, wishes, operation, case),
+        step=step,
+        asked=_asked(case, fields),
+    )
+
+
+def _asked(case: Case, fields: tuple[Change, ...]) -> tuple[Asked, ...]:
+    """The counted acts that the guest needs, whatever else keeps it waiting."""
+    if not needs_ruling(case) or not any(change.label is Label.RESTART for change in fields):
+        return case.wanted.asked
+    pool = pool_of(case.host.name, case.world)
+    return (*case.wanted.asked, Asked(act=restart_of(case), pool=pool))
 
 
 def undefined(desired: DesiredGuest, found: Found, operation: Operation | None) -> Verdict:
@@ -107,7 +136,7 @@ def undefined(desired: DesiredGuest, found: Found, operation: Operation | None) 
     return Verdict(status=status_of(desired, found, (change,), operation, None))
 
 
-def case_of(
+def case_of(  # noqa: PLR0913 - all that the rules look at
     desired: DesiredGuest,
     found: Found,
     stored: GuestDefinition,
@@ -116,6 +145,7 @@ def case_of(
     memory: Memory,
     policy: Policy,
     now: datetime,
+    rulings: Rulings = NO_RULINGS,
 ) -> Case:
     """Put together what the rules look at."""
     existing = Existing(
@@ -131,7 +161,8 @@ def case_of(
         stored=stored,
         mark=found.mark,
         elsewhere=found.elsewhere,
-        wanted=wanted(desired, found.host, world, memory, now, existing),
+        wanted=wanted(desired, found.host, world, memory, now, existing, rulings=rulings),
+        rulings=rulings,
         world=world,
         memory=memory,
         policy=policy,

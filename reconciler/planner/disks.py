@@ -40,7 +40,6 @@ from reconciler.planner.options import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from datetime import datetime
     from uuid import UUID
 
     from reconciler.model.definition import DiskSource, GivenSource
@@ -186,8 +185,12 @@ def obstacle(
     host: ObservedHost,
     existing: Existing | None,
     type_: GuestType,
+    kept: frozenset[Target],
 ) -> Change | None:
-    """Why a disk that the mark does not know cannot be had; nothing there is taken unasked."""
+    """Why a disk that the mark does not know cannot be had; nothing there is taken unasked.
+
+    ``kept`` are the targets of disks that the manifest lets go of and that stay all the same.
+    """
     field = f"disks[{disk.name}]"
     if disk.bus is None and bus_of(entry.target, host.domain_type, device_of(disk)) is None:
         why = f"{host.name} has no bus for {entry.target}"
@@ -200,6 +203,9 @@ def obstacle(
             return refusal_of(guest, field, "none", disk.source.address, reason, why)
     if existing is None:
         return None  # placement looks at what is there
+    if entry.target in kept:
+        why = f"{entry.target} is in use by a disk that the manifest lets go of and that stays"
+        return refusal_of(guest, f"{field}.target", "", entry.target, Reason.CONFLICT, why)
     if _is_others(entry.target, guest, existing):
         why = f"{entry.target} is in use by a disk that is not in the manifest"
         return refusal_of(guest, f"{field}.target", "", entry.target, Reason.CONFLICT, why)
@@ -376,6 +382,16 @@ def free_target(
     return Target(prefix + (next(free, None) or next(more)))
 
 
+def known_entry(disk: DesiredDisk, existing: Existing | None) -> MarkedDisk | None:
+    """What the mark knows of the disk; not another one of its name that is gone without a trace."""
+    entry = existing.mark.disk(disk.name) if existing is not None else None
+    if existing is None or entry is None or entry.detached is None or entry.volume is not None:
+        return entry
+    live = existing.guest.live
+    plugged_in = live is not None and live.disk(entry.target) is not None
+    return entry if plugged_in or suits(disk, entry) else None
+
+
 def old_entry(
     disk: DesiredDisk,
     old: MarkedDisk,
@@ -483,20 +499,6 @@ def suits(disk: DesiredDisk, entry: MarkedDisk) -> bool:
             assert_never(disk)
 
 
-def left_over(guest: DesiredGuest, existing: Existing | None, now: datetime) -> list[MarkedDisk]:
-    """Entries of disks that the manifest let go: volumes are remembered, drives until unplugged."""
-    if existing is None:
-        return []
-    names = {disk.name for disk in guest.disks}
-    live = existing.guest.live
-    gone = [entry for entry in existing.mark.disks if entry.name not in names]
-    return [
-        replace(entry, detached=entry.detached or now)
-        for entry in gone
-        if entry.volume is not None or (live is not None and live.disk(entry.target) is not None)
-    ]
-
-
 def is_filled(entry: MarkedDisk, host: ObservedHost, memory: Memory) -> bool:
     """Whether the content of the volume is known to be complete, and the volume is there."""
     if entry.filled or entry.pool is None or entry.volume is None:
@@ -549,7 +551,10 @@ def wish_for(
     existing: Existing | None,
     refusals: list[Change],
 ) -> tuple[Wish, MarkedDisk]:
-    """Settle whose the disk's optional fields are, and remember it in its entry of the mark."""
+    """Settle whose the disk's optional fields are, and remember it in its entry of the mark.
+
+    There, too, stands what protects it, and nothing any more of its having been let go.
+    """
     old = existing.mark.disk(disk.name) if existing is not None else None
     before = live = None
     if existing is not None and (old is not None or not entry.ours):
@@ -575,7 +580,8 @@ def wish_for(
         back |= {BUS} if all(one.bus is bus for one in both) else frozenset()
         back |= frozenset() if any(one.read_only for one in both) else {READ_ONLY}
     wish = Wish(disk=disk, owner=owner, before=before)
-    return wish, replace(entry, fields=owner.names(back=back))
+    fields = owner.names(back=back)
+    return wish, replace(entry, fields=fields, protected=disk.protect, approval=None)
 
 
 def _present(

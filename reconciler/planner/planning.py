@@ -19,7 +19,7 @@ from reconciler.model.plan import (
 )
 from reconciler.model.steps import ResumeGuest
 from reconciler.planner.adoption import adopt, nothing_to_adopt
-from reconciler.planner.budget import rule
+from reconciler.planner.budget import NO_RULINGS, rule
 from reconciler.planner.case import Verdict
 from reconciler.planner.classify import classify
 from reconciler.planner.match import Adoptable, Found, Missing, Unclear, index_of, match
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from reconciler.model.operation import Operation
     from reconciler.model.policy import Policy
     from reconciler.model.steps import Step
+    from reconciler.planner.budget import Rulings
     from reconciler.planner.match import Index, Match, Matching
 
 
@@ -87,15 +88,7 @@ def _plan(inputs: Inputs, memo: Memo, now: datetime) -> Plan:
         guest = desired.guests[name]
         match outcome:
             case Found():
-                verdict = classify(
-                    guest,
-                    outcome,
-                    desired,
-                    operation=under_way.get(name),
-                    memory=inputs.memory,
-                    policy=policy,
-                    now=now,
-                )
+                verdict = _classified(name, outcome, inputs, under_way, now)
                 if name not in under_way and len(index.owned[name]) == 1:
                     copy = index.owned[name][0]
                     verdict = memo.keep_quiet(guest, outcome, copy, verdict, now)
@@ -118,14 +111,28 @@ def _plan(inputs: Inputs, memo: Memo, now: datetime) -> Plan:
                 verdicts[name] = _unclear(name, outcome, guest.origin)
     verdicts.update(_place(missing, desired, observed, under_way, inputs.memory, now))
     orphans = {name: one for name, one in matching.orphans.items() if isinstance(one, Found)}
+    asking = {
+        name: one
+        for name, one in matching.guests.items()
+        if isinstance(one, Found) and verdicts[name].asked
+    }
     rulings = rule(
-        deletions(orphans, desired, under_way),
+        (
+            *(one for name in asking for one in verdicts[name].asked),
+            *deletions(orphans, desired, under_way),
+        ),
         index,
         desired,
         observed,
         operations=inputs.operations,
         policy=policy,
         now=now,
+    )
+    verdicts.update(
+        {
+            name: _classified(name, one, inputs, under_way, now, rulings)
+            for name, one in asking.items()
+        }
     )
     verdicts.update(
         dismiss(orphans, desired, rulings, operations=under_way, memory=inputs.memory, now=now)
@@ -196,6 +203,27 @@ def _suspended(
         for name, copy in copies.items()
     }
     return suspend(verdicts, replace(grounds, quiet=found))
+
+
+def _classified(
+    name: GuestName,
+    found: Found,
+    inputs: Inputs,
+    under_way: Mapping[GuestName, Operation],
+    now: datetime,
+    rulings: Rulings = NO_RULINGS,
+) -> Verdict:
+    """What the guest needs next, with what was ruled of what it asked for."""
+    return classify(
+        inputs.desired.guests[name],
+        found,
+        inputs.desired,
+        operation=under_way.get(name),
+        memory=inputs.memory,
+        policy=inputs.policy,
+        now=now,
+        rulings=rulings,
+    )
 
 
 def _found_quiet(

@@ -87,7 +87,7 @@ def _write_stored(case: Case, fields: tuple[Change, ...]) -> Next:
             also=tuple(
                 change
                 for change in fields
-                if change.fate is Fate.WAITING and change.field in written
+                if change.fate in (Fate.WAITING, Fate.HELD) and change.field in written
             ),
         )
     if adds_nothing(mark, case.mark):

@@ -34,6 +34,7 @@ from reconciler.model.steps import (
     Step,
 )
 from reconciler.planner import words
+from reconciler.planner.budget import Passed, needs_ruling, restart_of, with_restart
 from reconciler.planner.case import Block, Case, Move, Next, On
 from reconciler.planner.differences import Difference, Kind
 from reconciler.planner.stopping import operation_mark, stop
@@ -161,10 +162,11 @@ def _keep_running(case: Case, fields: tuple[Change, ...]) -> Next:
             refused = refused or step
             continue
         return Move(step=step, changes=(change,))
-    if restart and case.desired.restart is RestartWhen.NOW:
+    mark = _restarting(case) if restart else None
+    if mark is not None:
         return stop(
             case.guest,
-            case.mark,
+            mark,
             case.host.name,
             case.now,
             tuple(restart),
@@ -176,6 +178,16 @@ def _keep_running(case: Case, fields: tuple[Change, ...]) -> Next:
             changes=(state_change(case, "running"),),
         )
     return refused
+
+
+def _restarting(case: Case) -> Mark | None:
+    """The mark of a guest that is to be restarted, or goes on being; None if it may not."""
+    if case.desired.restart is not RestartWhen.NOW:
+        return None
+    if not needs_ruling(case):
+        return case.mark
+    ruling = case.rulings.of(restart_of(case))
+    return with_restart(case, ruling) if isinstance(ruling, Passed) else None
 
 
 def _live_step(case: Case, difference: Difference, live: GuestDefinition) -> Step | Block:

@@ -19,9 +19,11 @@ from reconciler.model.plan import (
     Sync,
 )
 from reconciler.planner import words
+from reconciler.planner.budget import Kept, Passed, needs_ruling, restart_of
 from reconciler.planner.case import Block, Case, Move
 from reconciler.planner.differences import Difference, cost, differences
 from reconciler.planner.ignoring import ignored_changes
+from reconciler.planner.letting_go import is_held
 from reconciler.planner.options import as_told
 from reconciler.planner.seeds import done_at
 from reconciler.planner.snapshots import holders
@@ -82,8 +84,11 @@ def _live_change(case: Case, difference: Difference, label: Label) -> Change:
     change = field_change(
         case.desired, difference.field, difference.before, difference.after, label
     )
-    if label is not Label.RESTART or case.desired.restart is RestartWhen.NOW:
+    if label is not Label.RESTART:
         return change
+    if case.desired.restart is RestartWhen.NOW:
+        ruling = case.rulings.of(restart_of(case)) if needs_ruling(case) else Passed()
+        return change if isinstance(ruling, Passed) else kept_by(change, ruling)
     why = {
         RestartWhen.NEVER: "update.restart is never; it takes effect when the guest is restarted",
         RestartWhen.WINDOW: "its pool has no window; it takes effect when the guest is restarted",
@@ -239,6 +244,11 @@ def blocked_by(change: Change, block: Block) -> Change:
     )
 
 
+def kept_by(change: Change, ruling: Kept) -> Change:
+    """The change, kept back by the ruling on a counted act."""
+    return replace(blocked_by(change, ruling.block), plan_id=ruling.plan_id)
+
+
 def with_fate(change: Change, fate: Fate) -> Change:
     """The change with ``fate``, unless something keeps it back already."""
     return replace(change, fate=fate) if change.fate is Fate.NOW else change
@@ -262,7 +272,7 @@ def status_of(
             stored = Sync.NO
         if guest.live is not None and any(True for _ in live_differences(case, guest.live)):
             live = Sync.NO
-        if any(change.label is Label.REFUSED for change in changes):
+        if any(change.label is Label.REFUSED or is_held(change) for change in changes):
             stored = Sync.NO
         if any(change.field.startswith("snapshots[") for change in changes):
             stored = Sync.NO

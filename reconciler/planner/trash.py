@@ -52,7 +52,7 @@ def deletions(
     for name, found in orphans.items():
         act = deletion(found.mark)
         operation = operations.get(name)
-        begun = beginning(operation, found.mark, world) if operation is not None else ()
+        begun = beginning(operation.step, found.mark, world) if operation is not None else ()
         if in_trash(found) or any(one.act == act for one in begun):
             continue
         protected = _PROTECTED if found.mark.protected else ""
@@ -157,8 +157,7 @@ def _keep_in_trash(found: Found, world: DesiredWorld, now: datetime) -> Verdict:
 
 def _begin(found: Found, world: DesiredWorld, rulings: Rulings, now: datetime) -> Verdict:
     """Begin a deletion that was let through."""
-    act = deletion(found.mark)
-    ruling = rulings.of(act)
+    ruling = rulings.of(deletion(found.mark))
     match ruling:
         case Kept():
             return _kept(found, ruling.block, ruling.plan_id)
@@ -166,9 +165,7 @@ def _begin(found: Found, world: DesiredWorld, rulings: Rulings, now: datetime) -
             pool = pool_of(found.host.name, world)
             manifest = world.pools.get(pool) if pool is not None else None
             keep_s = manifest.trash_keep_s if manifest else _KEEP_S
-            verdict = _to_trash(found, world, keep_s, ruling.approval, now)
-            step = verdict.step and replace(verdict.step, counted=(act,))
-            return replace(verdict, step=step)
+            return _to_trash(found, world, keep_s, ruling.approval, now)
         case _:
             assert_never(ruling)
 
@@ -249,5 +246,6 @@ def _verdict(
         changes=move.changes,
         disruptive=move.disruptive,
         commit=world.commit.sha,
+        counted=tuple(one.act for one in beginning(move.step, found.mark, world)),
     )
     return Verdict(status=status, step=step)

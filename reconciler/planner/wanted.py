@@ -16,6 +16,7 @@ from reconciler.model.names import FieldName
 from reconciler.model.options import NO_OPTIONS, pins_of_present
 from reconciler.model.plan import Change, Reason
 from reconciler.model.policy import RENDERER
+from reconciler.planner.budget import NO_RULINGS
 from reconciler.planner.cards import cards, with_others
 from reconciler.planner.differences import Owned
 from reconciler.planner.disks import (
@@ -24,7 +25,7 @@ from reconciler.planner.disks import (
     devices,
     free_target,
     is_filled,
-    left_over,
+    known_entry,
     may_adopt,
     new_entry,
     obstacle,
@@ -36,6 +37,7 @@ from reconciler.planner.disks import (
 )
 from reconciler.planner.hostdevices import choose_devices, devices_back, impossible_devices
 from reconciler.planner.ignoring import left_alone
+from reconciler.planner.letting_go import let_go
 from reconciler.planner.options import (
     as_told,
     choose_options,
@@ -47,17 +49,18 @@ from reconciler.planner.options import (
 )
 from reconciler.planner.overlay import choose_overlay, wanted_elements
 from reconciler.planner.seeds import resolve_seed, seed_target, with_seed
-from reconciler.planner.snapshots import keep_pinned, recorded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from reconciler.model.counted import Asked
     from reconciler.model.desired import DesiredGuest, DesiredWorld
     from reconciler.model.memory import Memory
     from reconciler.model.names import DiskName, Target
     from reconciler.model.observed import ObservedHost
     from reconciler.model.options import Options
+    from reconciler.planner.budget import Rulings
     from reconciler.planner.cards import Card
     from reconciler.planner.disks import Wish
     from reconciler.planner.options import Ownership
@@ -71,7 +74,8 @@ class Wanted:
     """The definition that a guest shall have, what is refused of it, and what is still to be made.
 
     ``meant`` is the same without regard to what the manifest says to ignore.
-    ``blocked`` is true when a refusal makes it pointless to go on with the guest at all.
+    ``blocked`` is true when a refusal makes it pointless to go on with the guest at all. ``asked``
+    are the counted acts that it needs, let through or not.
     """
 
     definition: GuestDefinition
@@ -81,6 +85,7 @@ class Wanted:
     seeding: Seeding
     refusals: tuple[Change, ...]
     blocked: bool
+    asked: tuple[Asked, ...]
 
     @property
     def mark(self) -> Mark:
@@ -99,10 +104,14 @@ def wanted(
     now: datetime,
     existing: Existing | None,
     *,
-    generation: int = 1,
+    rulings: Rulings = NO_RULINGS,
 ) -> Wanted:
-    """Resolve ``guest`` for ``host``; ``existing`` is None where it is to be made."""
-    refusals: list[Change] = []
+    """Resolve ``guest`` for ``host``; ``existing`` is None where it is to be made.
+
+    Of what the manifest lets go of, ``rulings`` say what may go.
+    """
+    gone = let_go(guest, existing, host.name, desired, rulings, now)
+    refusals = [*gone.changes]
     blocked = False
     creating = existing is None or existing.mark.phase is Phase.CREATING
     type_ = _type(guest, host, existing, refusals)
@@ -111,13 +120,13 @@ def wanted(
     wishes: dict[DiskName, Wish] = {}
     taken = _taken(guest, existing)
     for disk in guest.disks:
-        old = existing.mark.disk(disk.name) if existing else None
+        old = known_entry(disk, existing)
         there = same_disk(disk, existing.stored, host, desired) if existing else None
         if old is None and there is not None and may_adopt(disk, guest):
             entry = adopted_entry(disk, there.target, host, desired)
         elif old is None or existing is None:
             entry = new_entry(disk, host, desired, type_, taken)
-            refusal = obstacle(disk, entry, guest, host, existing, type_)
+            refusal = obstacle(disk, entry, guest, host, existing, type_, gone.kept)
             if refusal is not None:
                 refusals.append(refusal)
                 blocked = blocked or creating
@@ -129,7 +138,7 @@ def wanted(
         blocked = blocked or (creating and bool(wish.owner.refused))
         entries.append(entry)
         wishes[disk.name] = wish
-    entries.extend(keep_pinned(guest, left_over(guest, existing, now), existing, refusals))
+    entries.extend(gone.disks)
     entries.sort(key=lambda entry: entry.name)
     filled = [is_filled(entry, host, memory) for entry in entries]
     present = [entry.detached is None for entry in entries]
@@ -165,16 +174,14 @@ def wanted(
             entries,
             found,
             fields,
-            generation,
             unfilled=bool(unfilled) or seeding.pending,
         ),
         seed=seeding.seed,
         cloud_init=seeding.cloud_init,
         tokens=seeding.tokens,
+        snapshots=gone.snapshots,
         overlay=choose_overlay(guest, existing, refusals),
     )
-    if existing is not None:
-        mark = replace(mark, snapshots=recorded(guest, existing, desired.repository, now))
     before = existing.mark if existing else mark  # what was let go is still ours to take away
     owned = Owned(
         disks=owned_disks((*before.disks, *entries), existing, host),
@@ -216,6 +223,7 @@ def wanted(
             seeding=seeding,
             refusals=(*refusals, *odd),
             blocked=blocked,
+            asked=gone.asked,
         ),
     )
 
@@ -345,14 +353,13 @@ def _back(existing: Existing | None, default: Options) -> frozenset[FieldName]:
     return options_back(default, stored, seen) | devices_back(existing.mark.fields, stored, seen)
 
 
-def _mark(  # noqa: PLR0913 - all that a mark tells of
+def _mark(
     guest: DesiredGuest,
     desired: DesiredWorld,
     existing: Existing | None,
     disks: list[MarkedDisk],
     found: tuple[Card, ...],
     fields: tuple[FieldName, ...],
-    generation: int,
     *,
     unfilled: bool,
 ) -> Mark:
@@ -363,7 +370,7 @@ def _mark(  # noqa: PLR0913 - all that a mark tells of
             owner=desired.repository,
             guest=guest.name,
             uuid=guest.uuid,
-            generation=generation,
+            generation=1,
             phase=phase,
             commit=desired.commit.sha,
             intent=guest.intent,

@@ -44,6 +44,7 @@ from reconciler.model.mark import (
     MarkedElement,
     MarkedNic,
     MarkedOperation,
+    MarkedRestart,
     MarkedSeed,
     MarkedSnapshot,
     OperationKind,
@@ -158,6 +159,16 @@ _TRASHED = replace(
             ours=True,
             filled=True,
             detached=_NOON,
+            approval=PlanId("5d1c-90ab"),
+        ),
+        MarkedDisk(
+            name=DiskName("archive"),
+            target=Target("xvdc"),
+            pool=LibvirtPool("vg0"),
+            volume=VolumeName("lists-archive"),
+            ours=False,
+            filled=True,
+            protected=True,
         ),
         MarkedDisk(
             name=DiskName("cd"),
@@ -237,7 +248,12 @@ _SNAPSHOTTED = replace(
             taken=_LATER,
             consistency=Consistency.WITH_MEMORY,
             removed=datetime(2027, 1, 1, tzinfo=UTC),
+            approval=PlanId("5d1c-90ab"),
         ),
+    ),
+    restarts=(
+        MarkedRestart(since=_NOON, intent=Digest("00ff"), approval=PlanId("77aa-0001")),
+        MarkedRestart(since=_LATER, intent=Digest("00ee")),
     ),
 )
 

@@ -58,7 +58,7 @@ metadata: {name: main}
 spec:
   mode: enforce
   overcommit: {cpus: 16}
-  budget: {deletions: 10000, percent: 100}
+  budget: {deletions: 10000, restarts: 10000, percent: 100}
 """
 
 

@@ -14,6 +14,7 @@ from reconciler.model.mark import (
     MarkedElement,
     MarkedNic,
     MarkedOperation,
+    MarkedRestart,
     MarkedSeed,
     MarkedSnapshot,
     OperationKind,
@@ -91,6 +92,8 @@ _bare_disks = st.builds(
     source=st.sampled_from((None, "/dev/sdb", "nbd://nas:10809/a&b")),
     detached=st.none() | instants,
     fields=_fields(("bus", "cache", "readOnly")),
+    protected=st.booleans(),
+    approval=st.none() | st.just(PlanId("5d1c-90ab")),
 )
 _marked_disks = st.builds(_in_its_place, _bare_disks, _places)
 
@@ -185,6 +188,7 @@ def marks() -> st.SearchStrategy[Mark]:
                 taken=instants,
                 consistency=st.sampled_from(Consistency),
                 removed=st.none() | instants,
+                approval=st.none() | st.just(PlanId("5d1c-90ab")),
             ),
             max_size=2,
         ).map(tuple),
@@ -196,6 +200,15 @@ def marks() -> st.SearchStrategy[Mark]:
             ),
             max_size=2,
             unique_by=lambda entry: entry.element,
+        ).map(tuple),
+        restarts=st.lists(
+            st.builds(
+                MarkedRestart,
+                since=instants,
+                intent=words.map(Digest),
+                approval=st.none() | st.just(PlanId("5d1c-90ab")),
+            ),
+            max_size=2,
         ).map(tuple),
         trash=st.none() | trash,
         operation=st.none() | operation,

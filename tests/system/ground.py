@@ -104,11 +104,15 @@ class Ground:
         return door
 
 
-def begin(folder: Path, host: QemuHost) -> Ground:
+GENEROUS = POOLS.replace("deletions: 1", "deletions: 100, restarts: 100, percent: 100")
+"""A pool in which nothing is held that a test asks for."""
+
+
+def begin(folder: Path, host: QemuHost, *, pools: str = GENEROUS) -> Ground:
     """A repository that knows ``host``, and no guest."""
     repository = Repository(folder / "manifests")
     around: dict[str, str | None] = {
-        "pools/main.yaml": POOLS,
+        "pools/main.yaml": pools,
         "hosts/dom0-a.yaml": HOST.format(uri=host.uri),
         "around.yaml": AROUND,
     }

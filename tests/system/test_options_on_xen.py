@@ -13,10 +13,10 @@ from reconciler.bootstrap import open_controller
 from reconciler.hypervisor.eventloop import run_event_loop
 from reconciler.model.plan import Fate
 from reconciler.settings import Settings
-from tests.demo.stage import HOST, POOLS, Repository
+from tests.demo.stage import HOST, Repository
 from tests.lab.xen import recipe
 from tests.lab.xen.dom0 import Dom0
-from tests.system.ground import STORED, converge
+from tests.system.ground import GENEROUS, STORED, converge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -72,7 +72,7 @@ def _affinities(dom0: Dom0) -> list[str]:
 def test_a_pv_guest_is_pinned_weighed_and_capped(dom0: Dom0, tmp_path: Path) -> None:
     """Shares change while it runs, and come back after a start; what Xen ignores is refused."""
     repository = Repository(tmp_path / "manifests")
-    around = {"pools/main.yaml": POOLS, "hosts/dom0-a.yaml": HOST.format(uri=dom0.uri)}
+    around = {"pools/main.yaml": GENEROUS, "hosts/dom0-a.yaml": HOST.format(uri=dom0.uri)}
     first = _guest(', pin: {0: "1", 1: "0-1"}, weight: 512, cap: 150')
     repository.commit("A guest with a share of its own", {**around, FILE: first})
     settings = Settings(

@@ -17,7 +17,6 @@ from reconciler.manifests.fields import (
     ModelName,
     Monitor,
     Name,
-    NotBuilt,
     Port,
     Queues,
     Serial,
@@ -217,8 +216,12 @@ class DiskSpec(Closed):
             "Take an existing volume as it is, its data untouched; it is never made, nor made anew."
         ),
     )
-    protect: Annotated[bool | None, NotBuilt("protect the whole guest")] = Field(
-        None, description="Refuse to let go of this disk."
+    protect: bool = Field(
+        default=False,
+        description=(
+            "Keep the disk plugged in although it is taken out of the manifest, and never remove"
+            " what it holds, until a commit of its own lifts this."
+        ),
     )
 
 

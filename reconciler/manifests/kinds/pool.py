@@ -38,10 +38,18 @@ class PoolBudget(Closed):
     The smaller of number and percent wins; percent counts from ten guests up.
     """
 
-    deletions: int = Field(1, ge=0, le=10_000, description="Guests that may go to the trash.")
-    restarts: Annotated[
-        int | None, NotBuilt("update.restart of each guest says when it may restart")
-    ] = Field(None, description="Guests that a change may restart.")
+    deletions: int = Field(
+        1,
+        ge=0,
+        le=10_000,
+        description=(
+            "Guests that may go to the trash, disks that may be unplugged and snapshots that may be"
+            " let go, together."
+        ),
+    )
+    restarts: int = Field(
+        3, ge=0, le=10_000, description="Guests that a change may restart; healing does not count."
+    )
     migrations: Annotated[int | None, NotBuilt("guests stay where they are for now")] = Field(
         None, description="Guests that a change may move."
     )

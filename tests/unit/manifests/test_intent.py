@@ -133,6 +133,7 @@ OTHER_ROOTS: tuple[DesiredDisk, ...] = (
     replace(ROOT, image=ImageRef(storage=StorageName("images"), volume=VolumeName("b.raw"))),
     replace(ROOT, image=ImageRef(storage=StorageName("others"), volume=VolumeName("a.raw"))),
     replace(ROOT, adopt=True),
+    replace(ROOT, protect=True),
 )
 OTHER_ROOTS += (
     replace(ROOT, mentioned=(BUS,)),

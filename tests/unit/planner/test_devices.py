@@ -299,10 +299,17 @@ def test_a_device_is_attached_and_detached_and_never_made() -> None:
     entry = mark.disk(DiskName("spare"))
     assert entry is not None
     assert (entry.source, entry.ours, entry.volume) == (PATH, False, None)
-    assert steps(commit(story, guest("a"))) == ["DefineGuest", "DetachDisk", "SetMark"]
+    assert steps(commit(story, guest("a"))) == ["DefineGuest", "DetachDisk"]
     mark = story.find("a").mark
     assert mark is not None
-    assert mark.disk(DiskName("spare")) is None
+    entry = mark.disk(DiskName("spare"))
+    assert entry is not None
+    assert entry.detached is not None
+    other = GivenDisk(name=DiskName("spare"), target=None, source=BlockSource(path="/dev/other"))
+    assert steps(commit(story, guest("a", disks=(volume_disk(), other)))) == [
+        "DefineGuest",
+        "AttachDisk",
+    ]
 
 
 NBD = NbdSource(server=Endpoint(host="nas", port=10809), export="a")
