@@ -81,7 +81,7 @@ class Opened:
     controller: Controller
     journal: Journal
     source: Source
-    clock: Clock
+    clock: Callable[[], datetime]
     wakeups: WakeUps
     operations: Callable[[], tuple[Operation, ...]]
     latest: Latest
@@ -143,7 +143,7 @@ def _signers(settings: Settings) -> Signers | None:
 
 
 @contextlib.contextmanager
-def open_controller(
+def open_controller(  # noqa: PLR0913 - each is one choice of whoever puts a controller together
     settings: Settings,
     *,
     writing: bool,
@@ -152,6 +152,7 @@ def open_controller(
     host_for: Callable[[DesiredHost, Callable[[], datetime]], Host] | None = None,
     reader_for: Callable[[DesiredHost, Callable[[], datetime]], StatisticsReader] | None = None,
     policy: Policy | None = None,
+    clock: Callable[[], datetime] | None = None,
 ) -> Iterator[Opened]:
     """Put a controller together, and take it apart when the block ends.
 
@@ -170,7 +171,7 @@ def open_controller(
             f"{from_folder} is a folder, and nobody can have signed it: the settings ask for"
             f" {settings.signatures} signatures. Commit it, signed, and apply the commit"
         )
-    clock = Clock()
+    clock = clock or Clock()
     make_host = host_for or partial(libvirt_host, places=settings.overlay_elements)
     make_reader = reader_for or libvirt_statistics
     with contextlib.ExitStack() as stack:

@@ -199,5 +199,20 @@ MEANINGS: dict[Reason, Meaning] = {
         "which goes some minutes after the guest's first start.",
         to_do="Look whether the agent runs inside the guest, or take `quiesced: true` out.",
     ),
+    Reason.EMPTIED: Meaning(
+        means="The guest was deleted, and its time in the trash was over before its manifest came "
+        "back: the message says what was removed, and when. It is not made anew, because its disks "
+        "would be empty where somebody expects data.",
+        to_do="Restore its disks from a backup as volumes and name them with `adopt: true`; or "
+        "write `trash: discard` in its manifest, and a new guest with empty disks is made. Take "
+        "the word out again when that is done.",
+    ),
+    Reason.NAME_TAKEN: Meaning(
+        means="A deleted guest of that name is still in the trash, and the manifest evidently "
+        "means another one: a field that is fixed when a guest is made differs from what it has.",
+        to_do="Give the new guest another name; or write `trash: restore` to have the old one "
+        "back, with its disks as they are; or write `trash: discard`: the new one is made when the "
+        "old one has been removed, at its time or because somebody approved the plan id.",
+    ),
 }
 """A test fails if a reason has no meaning here."""

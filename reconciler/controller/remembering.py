@@ -8,12 +8,14 @@ disk before the pass goes on (promise 1).
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from reconciler.journal.records import KnownHost
 from reconciler.model.desired import HostState
+from reconciler.model.keeping import Kept
 from reconciler.model.memory import GuestHistory, Memory
+from reconciler.planner.keeping import days_of, waiting_on
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -51,6 +53,9 @@ class Remembering:
         self._taken = False
         self._world: DesiredWorld | None = None
         self._changed: Mapping[GuestName, datetime] = {}
+        self._waiting = dict(journal.waiting())
+        self._days = days_of(self._waiting)
+        self._waiting_on: dict[HostName, frozenset[Kept]] = {}
         self._behind = True
         """Whether guests may have been seen that are not written down yet."""
 
@@ -147,6 +152,7 @@ class Remembering:
         if not seen <= self._known:
             self._journal.saw_guests(sorted(seen - self._known))
             self._known |= seen
+        self._count_days(observation)
         self._behind = False
         learnt = self._learn(world)
         self._answer(observation)
@@ -172,7 +178,40 @@ class Remembering:
             failures=executor.failures(),
             crashes=states.crashes(),
             suspensions=self._journal.suspensions(),
+            days=self._days,
+            tombstones=self._journal.tombstones(),
         )
+
+    def _count_days(self, observation: Observation) -> None:
+        """Note on which days each thing was seen that waits to be removed for good.
+
+        What comes back is forgotten once every host says so: then it is surely gone.
+        """
+        if self._world is None:
+            return
+        world, repository = observation.world, self._world.repository
+        changed, gone = False, frozenset[Kept]()
+        for host in world.answered():
+            if not (host.name in observation.fresh or self._behind):
+                continue
+            there = frozenset(waiting_on(host, repository))
+            self._waiting_on[host.name] = there
+            day = host.answered_at.astimezone(UTC).date()
+            new = {one for one in there if day not in self._waiting.get(one, ())}
+            changed |= bool(new)
+            if new:
+                self._journal.saw_waiting(new, day)
+                for one in new:
+                    self._waiting[one] = self._waiting.get(one, frozenset()) | {day}
+        if len(world.answered()) == len(world.hosts):
+            seen = frozenset[Kept]().union(*self._waiting_on.values())
+            gone = frozenset(self._waiting.keys() - seen)
+            if gone:
+                self._journal.forget_waiting(gone)
+                for one in gone:
+                    del self._waiting[one]
+        if changed or gone:
+            self._days = days_of(self._waiting)
 
     def _changed_by(self, world: DesiredWorld, now: datetime) -> Mapping[GuestName, datetime]:
         """When each guest was changed; the first world changes none, for we saw none before it."""

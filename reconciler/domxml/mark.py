@@ -300,6 +300,7 @@ def _trash(trash: Trash) -> dict[str, str | None]:
         "until": _instant(trash.until),
         "commit": trash.commit,
         "approval": trash.approval,
+        "emptying": None if trash.emptying is None else _instant(trash.emptying),
     }
 
 
@@ -484,11 +485,13 @@ def _read_cloud_init(said: _Said | None) -> Digest | None:
 def _read_trash(said: _Said | None) -> Trash | None:
     if said is None:
         return None
+    emptying = said.maybe("emptying")
     trash = Trash(
         since=said.instant("since"),
         until=said.instant("until"),
         commit=Sha(said.text("commit")),
         approval=said.plan_id("approval"),
+        emptying=None if emptying is None else _parse_instant(emptying),
     )
     said.end()
     return trash

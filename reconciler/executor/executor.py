@@ -27,7 +27,13 @@ from reconciler.executor.running import Running, memory_held
 from reconciler.journal.records import Outcome
 from reconciler.model.observed import ObservedHost
 from reconciler.model.operation import Operation
-from reconciler.model.steps import CreateSeed, CreateVolume, DiscardVolume, RemoveSeed
+from reconciler.model.steps import (
+    CreateSeed,
+    CreateVolume,
+    DeleteVolume,
+    DiscardVolume,
+    RemoveSeed,
+)
 from reconciler.planner.effects import reached
 
 if TYPE_CHECKING:
@@ -55,6 +61,9 @@ _LOOK_HOW_FAR_EVERY_S = 1.0
 
 _FOLLOW_EVERY = timedelta(seconds=2)
 """How often a guest that was asked for something is looked at until it has followed."""
+
+_Fills = CreateVolume | CreateSeed | DiscardVolume | RemoveSeed | DeleteVolume
+"""The steps after which a volume's content is, or is no more, what a mark may call complete."""
 
 
 class Executor:
@@ -172,7 +181,7 @@ class Executor:
             now = self._clock()
             if not self._may_begin(step) or self._failures.keep_back(step, intent, now):
                 return False
-            if isinstance(step, CreateVolume | CreateSeed | DiscardVolume | RemoveSeed):
+            if isinstance(step, _Fills):
                 self._set_filled(step, filled=False)
             try:
                 number = self._journal.begin(planned, now)
@@ -389,9 +398,7 @@ class Executor:
                 return
             self._unwritten.pop(0)
 
-    def _set_filled(
-        self, step: CreateVolume | CreateSeed | DiscardVolume | RemoveSeed, *, filled: bool
-    ) -> None:
+    def _set_filled(self, step: _Fills, *, filled: bool) -> None:
         """Remember whether the volume is complete.
 
         That it is *not* must be on disk before the step begins. That it *is* may be lost: the

@@ -34,6 +34,7 @@ def patience_for(step: Step) -> Patience:  # noqa: C901, PLR0911 - one row a kin
             steps.DefineGuest()
             | steps.SetMark()
             | steps.SetAutostart()
+            | steps.UndefineGuest()
             | steps.PinVcpus()
             | steps.SetShares()
         ):
@@ -42,8 +43,16 @@ def patience_for(step: Step) -> Patience:  # noqa: C901, PLR0911 - one row a kin
         case steps.CreateVolume():
             # A large image over a slow network takes hours; half a day is a fault.
             return Patience(call_s=6 * 3600)
-        case steps.DiscardVolume() | steps.CreateSeed() | steps.RemoveSeed() | steps.GrowVolume():
-            # Removing or growing a large file walks its extents; a seed waits for a busy pool.
+        case (
+            steps.DiscardVolume()
+            | steps.CreateSeed()
+            | steps.RemoveSeed()
+            | steps.DeleteVolume()
+            | steps.DeleteSnapshot()
+            | steps.GrowVolume()
+        ):
+            # Removing or growing a large file walks its extents, as does a snapshot inside one; a
+            # seed waits for a busy pool.
             return Patience(call_s=600)
         case steps.StartGuest():
             # An HVM guest under emulation took 53 s; block scripts of Xen may hang for 40 s each.

@@ -28,6 +28,8 @@ from reconciler.model.steps import (
     CreateSnapshot,
     CreateVolume,
     DefineGuest,
+    DeleteSnapshot,
+    DeleteVolume,
     DestroyGuest,
     DetachDisk,
     DetachNic,
@@ -46,6 +48,7 @@ from reconciler.model.steps import (
     ShutDownGuest,
     StartGuest,
     Step,
+    UndefineGuest,
 )
 from reconciler.planner.ability import impossible_in
 from reconciler.planner.effects import after
@@ -59,7 +62,7 @@ if TYPE_CHECKING:
 
     from reconciler.model.definition import Disk, GuestDefinition
     from reconciler.model.mark import Mark
-    from reconciler.model.names import GuestName, HostName
+    from reconciler.model.names import GuestName, HostName, Target
     from reconciler.model.observed import Capabilities, ObservedGuest, ObservedPool
     from reconciler.model.operation import Progress
     from reconciler.planner.effects import OnLive, OnVolume
@@ -217,12 +220,23 @@ class InMemoryHost:
             case _:
                 return False
 
-    def _refuse(self, step: Step) -> None:
+    def _refuse(self, step: Step) -> None:  # noqa: C901 - one row a step
         match step:
             case DefineGuest():
                 self._refuse_define(step)
-            case CreateVolume() | DiscardVolume() | CreateSeed() | RemoveSeed() | GrowVolume():
+            case (
+                CreateVolume()
+                | DiscardVolume()
+                | CreateSeed()
+                | RemoveSeed()
+                | DeleteVolume()
+                | GrowVolume()
+            ):
                 self._refuse_volume(step)
+            case UndefineGuest():
+                self._refuse_undefine(step)
+            case DeleteSnapshot():
+                self._refuse_snapshot_deletion(step)
             case StartGuest():
                 self._refuse_start(step)
             case SetMark():
@@ -269,6 +283,52 @@ class InMemoryHost:
         if step.quiesced and guest.active and not guest.agent_connected:
             message = f"no agent in {guest.name} froze its file systems"
             raise TransientError(message)
+
+    def _refuse_snapshot_deletion(self, step: DeleteSnapshot) -> None:
+        """Refuse what is not ours, and what libvirt would die of."""
+        guest = self._guest(step.uuid)
+        there = next((one for one in guest.snapshots if one.name == step.name), None)
+        if there is None:
+            return
+        owner = guest.mark.owner if guest.mark is not None else None
+        if there.signature is None or there.signature.owner != owner:
+            message = f"the snapshot {step.name} of {guest.name} is not ours"
+            raise RefusedError(message)
+        for target in there.disks:
+            for definition in (guest.stored, guest.live):
+                if definition is not None and not self._has_disk(definition, target):
+                    message = f"the disk {target} of the snapshot {step.name} is not there"
+                    raise RefusedError(message)
+
+    def _has_disk(self, definition: GuestDefinition, target: Target) -> bool:
+        disk = definition.disk(target)
+        if disk is None or not isinstance(disk.source, VolumeSource):
+            return disk is not None
+        return disk.source.volume in self._host.pools[disk.source.pool].volumes
+
+    def _refuse_undefine(self, step: UndefineGuest) -> None:
+        if step.uuid not in self._host.guests:
+            return
+        mark = self._being_emptied(step)
+        for pool, volume in claimed(mark):
+            if volume in self._host.pools[pool].volumes:
+                message = f"the volume {pool}/{volume} of {step.guest} is still there"
+                raise RefusedError(message)
+        for snapshot in self._guest(step.uuid).snapshots:
+            if snapshot.signature is None or snapshot.signature.owner != mark.owner:
+                message = f"the snapshot {snapshot.name} of {step.guest} is not ours"
+                raise RefusedError(message)
+
+    def _being_emptied(self, step: UndefineGuest | DeleteVolume) -> Mark:
+        guest = self._guest(step.uuid)
+        if guest.active:
+            message = f"{guest.name} is running"
+            raise TransientError(message)
+        mark = guest.mark
+        if mark is None or mark.trash is None or mark.trash.emptying is None:
+            message = f"the mark of {guest.name} does not say that it is being emptied"
+            raise RefusedError(message)
+        return mark
 
     def _refuse_live(self, step: OnLive) -> None:  # noqa: C901 - one row a step
         match step:
@@ -392,7 +452,7 @@ class InMemoryHost:
             raise StalledError(message)
         return pool
 
-    def _refuse_volume(self, step: OnVolume) -> None:
+    def _refuse_volume(self, step: OnVolume) -> None:  # noqa: C901 - one row a step
         pool = self._pool(step)
         match step:
             case CreateVolume():
@@ -411,6 +471,8 @@ class InMemoryHost:
                     raise StalledError(message)
             case RemoveSeed():
                 self._refuse_removal(step, pool)
+            case DeleteVolume():
+                self._refuse_deletion(step, pool)
             case GrowVolume():
                 self._able("grow_stopped_volume", step)
                 if step.volume not in pool.volumes:
@@ -446,6 +508,21 @@ class InMemoryHost:
             message = f"{step.pool}/{step.volume} is no seed of {step.guest} that may go"
             raise RefusedError(message)
 
+    def _refuse_deletion(self, step: DeleteVolume, pool: ObservedPool) -> None:
+        if step.volume not in pool.volumes:
+            return
+        mark = self._being_emptied(step)
+        place = (step.pool, step.volume)
+        adopted = {(disk.pool, disk.volume) for disk in mark.disks if not disk.ours}
+        if place not in claimed(mark) or place in adopted:
+            message = f"the mark of {step.guest} does not call {step.pool}/{step.volume} ours"
+            raise RefusedError(message)
+        for uuid, other in self._host.guests.items():
+            theirs = uuid != step.uuid and other.mark is not None and place in claimed(other.mark)
+            if theirs or (uuid != step.uuid and self._names(other, step)):
+                message = f"{other.name} has {step.pool}/{step.volume} too"
+                raise RefusedError(message)
+
     def _unfinished(self, step: DiscardVolume) -> bool:
         mark = self._guest(step.uuid).mark
         return mark is not None and any(
@@ -454,10 +531,13 @@ class InMemoryHost:
         )
 
     def _in_use(self, step: DiscardVolume | RemoveSeed) -> bool:
+        return any(self._names(guest, step) for guest in self._host.guests.values())
+
+    def _names(self, guest: ObservedGuest, step: OnVolume) -> bool:
+        """Whether a definition of the guest has the volume as a disk."""
         return any(
             isinstance(disk.source, VolumeSource)
             and (disk.source.pool, disk.source.volume) == (step.pool, step.volume)
-            for guest in self._host.guests.values()
             for definition in (guest.stored, guest.live)
             if definition is not None
             for disk in definition.disks

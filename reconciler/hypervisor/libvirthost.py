@@ -15,6 +15,7 @@ from reconciler.errors import RefusedError, StalledError
 from reconciler.hypervisor import (
     definitions,
     devices,
+    emptying,
     running,
     seeds,
     snapshotting,
@@ -46,6 +47,8 @@ from reconciler.model.steps import (
     CreateSnapshot,
     CreateVolume,
     DefineGuest,
+    DeleteSnapshot,
+    DeleteVolume,
     DestroyGuest,
     DetachDisk,
     DetachNic,
@@ -63,6 +66,7 @@ from reconciler.model.steps import (
     SetVcpus,
     ShutDownGuest,
     StartGuest,
+    UndefineGuest,
 )
 
 if TYPE_CHECKING:
@@ -251,7 +255,15 @@ class LibvirtHost:
         return identity
 
 
-_ON_VOLUMES = (CreateVolume, DiscardVolume, GrowVolume, GrowDisk, CreateSeed, RemoveSeed)
+_ON_VOLUMES = (
+    CreateVolume,
+    DiscardVolume,
+    GrowVolume,
+    GrowDisk,
+    CreateSeed,
+    RemoveSeed,
+    DeleteVolume,
+)
 """Steps after which volumes are not what they were."""
 
 
@@ -259,9 +271,16 @@ def _in_words(step: Step) -> str:
     """What the step does, for the beginning of a sentence about what went wrong."""
     act = "".join(f" {char.lower()}" if char.isupper() else char for char in type(step).__name__)
     match step:
-        case CreateVolume() | DiscardVolume() | CreateSeed() | RemoveSeed() | GrowVolume():
+        case (
+            CreateVolume()
+            | DiscardVolume()
+            | CreateSeed()
+            | RemoveSeed()
+            | DeleteVolume()
+            | GrowVolume()
+        ):
             act = f"{act} {step.volume!r} in {step.pool!r}"
-        case CreateSnapshot():
+        case CreateSnapshot() | DeleteSnapshot():
             act = f"{act} {step.name!r}"
         case _:
             pass
@@ -284,6 +303,12 @@ def _carry_out(door: Door, step: Step) -> None:  # noqa: C901, PLR0912, PLR0915 
             seeds.create(door, step)
         case RemoveSeed():
             seeds.remove(door, step)
+        case DeleteVolume():
+            emptying.delete_volume(door, step)
+        case DeleteSnapshot():
+            emptying.delete_snapshot(door, step)
+        case UndefineGuest():
+            emptying.undefine(door, step)
         case GrowVolume():
             volumes.grow(door, step)
         case GrowDisk():

@@ -27,6 +27,7 @@ from reconciler.model.operation import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from uuid import UUID
 
     from reconciler.hypervisor.door import Door
     from reconciler.model.steps import CreateVolume, DiscardVolume, GrowVolume
@@ -141,9 +142,16 @@ def _require_unfinished(door: Door, step: DiscardVolume) -> None:
         )
 
 
-def users_of(door: Door, source: VolumeSource, path: str) -> Iterator[str]:
-    """Who on this host refers to the volume, as a disk, in a mark, or as what it builds on."""
+def users_of(
+    door: Door, source: VolumeSource, path: str, *, but: UUID | None = None
+) -> Iterator[str]:
+    """Who on this host refers to the volume, as a disk, in a mark, or as what it builds on.
+
+    The domain ``but`` is not looked at: it is that guest's own volume.
+    """
     for domain in door.connection.listAllDomains():
+        if but is not None and domain.UUID() == but.bytes:
+            continue
         stored = domain.XMLDesc(STORED_TEXT)
         texts = [stored]
         if domain.isActive():

@@ -24,6 +24,8 @@ from reconciler.model.steps import (
     CreateSnapshot,
     CreateVolume,
     DefineGuest,
+    DeleteSnapshot,
+    DeleteVolume,
     DestroyGuest,
     DetachDisk,
     DetachNic,
@@ -41,6 +43,7 @@ from reconciler.model.steps import (
     SetVcpus,
     ShutDownGuest,
     StartGuest,
+    UndefineGuest,
 )
 
 if TYPE_CHECKING:
@@ -161,6 +164,9 @@ class _Past:
                 | CreateSeed()
                 | RemoveSeed()
                 | CreateSnapshot()
+                | DeleteSnapshot()
+                | DeleteVolume()
+                | UndefineGuest()
                 | ResumeGuest()
             ):
                 return True  # of these none puts right what a hand has set

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -89,7 +89,26 @@ CREATE TABLE suspensions (
     PRIMARY KEY (scope, name)
 ) WITHOUT ROWID;
 """
-_SCHEMA += _SUSPENSIONS
+
+_TRASH = """
+CREATE TABLE waiting_days (
+    uuid TEXT NOT NULL, what TEXT NOT NULL, since TEXT NOT NULL, day TEXT NOT NULL,
+    PRIMARY KEY (uuid, what, since, day)
+) WITHOUT ROWID;
+CREATE TABLE tombstones (
+    guest TEXT PRIMARY KEY,
+    host TEXT NOT NULL,
+    uuid TEXT NOT NULL,
+    trashed TEXT NOT NULL,
+    commit_sha TEXT NOT NULL,
+    intent TEXT NOT NULL,
+    began TEXT NOT NULL,
+    emptied TEXT NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    lost TEXT NOT NULL
+) WITHOUT ROWID;
+"""
+_SCHEMA += _SUSPENSIONS + _TRASH
 
 _UPGRADES = {
     1: """
@@ -99,6 +118,7 @@ ALTER TABLE events ADD COLUMN took_s REAL;
 """,
     2: "ALTER TABLE hosts ADD COLUMN uri TEXT;",
     3: _SUSPENSIONS,
+    4: _TRASH,
 }
 """What turns the form of that number into the next one; the history is kept."""
 

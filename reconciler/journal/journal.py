@@ -7,7 +7,7 @@ worst. Instants are written in UTC.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Self
 from uuid import UUID
 
@@ -18,21 +18,27 @@ from reconciler.journal.records import Approval, Event, EventKind, Intent, Known
 from reconciler.journal.rows import (
     EVENT_COLUMNS,
     PRUNE_EVERY,
+    STONE_COLUMNS,
+    bury,
     deed_from,
     event_from,
     event_of,
     get_meta,
     grouped,
     insert_event,
+    is_birth,
+    key_of,
     planned_of,
     prune,
     put_meta,
     step_of,
+    stone_from,
     where_of,
     written,
 )
 from reconciler.journal.words import act_in_words, step_in_words
 from reconciler.model.desired import HostState
+from reconciler.model.keeping import Kept
 from reconciler.model.memory import GuestHistory
 from reconciler.model.names import (
     GuestName,
@@ -43,6 +49,7 @@ from reconciler.model.names import (
     Sha,
     VolumeName,
 )
+from reconciler.model.steps import UndefineGuest
 from reconciler.model.suspension import Covered, Scope, Suspension, Suspensions
 from reconciler.source.address import without_credentials
 
@@ -51,6 +58,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.journal.records import Deed
+    from reconciler.model.keeping import Tombstone
     from reconciler.model.plan import PlannedStep
 
 Filled = tuple[HostName, LibvirtPool, VolumeName]
@@ -141,6 +149,9 @@ class Journal:
             )
             event = event_of(planned, EventKind.STEP_BEGUN, act_in_words(planned), at)
             insert_event(connection, event)
+            if isinstance(step, UndefineGuest):
+                # Before the effect: a guest that is not there any more must never lack its stone.
+                bury(connection, step, at)
             return int(cursor.lastrowid or 0)
 
     def end(self, intent: int, outcome: Outcome, message: str, at: datetime) -> None:
@@ -173,6 +184,8 @@ class Journal:
                 took_s=(at - datetime.fromisoformat(row[4])).total_seconds(),
             )
             insert_event(connection, event)
+            if planned is not None and outcome is Outcome.DONE and is_birth(planned.step):
+                connection.execute("DELETE FROM tombstones WHERE guest = ?", (row[0],))
             if intent % PRUNE_EVERY == 0:
                 prune(connection, intent)
 
@@ -414,7 +427,7 @@ class Journal:
         with self._database.writing() as connection:
             put_meta(connection, "verified", sha)
 
-    # --------------------------------------------------------------------- volumes, approvals
+    # -------------------------------------------------------------------------------- volumes
 
     def filled(self) -> frozenset[Filled]:
         """The volumes whose creation was seen to end well, while their marks say otherwise."""
@@ -433,6 +446,44 @@ class Journal:
                 connection.execute(
                     "DELETE FROM filled WHERE host = ? AND pool = ? AND volume = ?", volume
                 )
+
+    # ------------------------------------------------------------------------------ the trash
+
+    def saw_waiting(self, things: Iterable[Kept], day: date) -> None:
+        """Remember that each thing was seen waiting for its removal on that day; once a day."""
+        with self._database.writing() as connection:
+            connection.executemany(
+                "INSERT OR IGNORE INTO waiting_days (uuid, what, since, day) VALUES (?, ?, ?, ?)",
+                [(*key_of(thing), day.isoformat()) for thing in things],
+            )
+
+    def forget_waiting(self, things: Iterable[Kept]) -> None:
+        """Forget things that wait no more: they came back, or they were removed."""
+        with self._database.writing() as connection:
+            connection.executemany(
+                "DELETE FROM waiting_days WHERE uuid = ? AND what = ? AND since = ?",
+                [key_of(thing) for thing in things],
+            )
+
+    def waiting(self) -> Mapping[Kept, frozenset[date]]:
+        """The days on which each thing was seen waiting for its removal."""
+        with self._database.reading() as connection:
+            rows = connection.execute("SELECT uuid, what, since, day FROM waiting_days").fetchall()
+        days: dict[Kept, set[date]] = {}
+        for uuid, what, since, day in rows:
+            thing = Kept(uuid=UUID(uuid), what=what, since=datetime.fromisoformat(since))
+            days.setdefault(thing, set()).add(date.fromisoformat(day))
+        return {thing: frozenset(seen) for thing, seen in days.items()}
+
+    def tombstones(self) -> Mapping[GuestName, Tombstone]:
+        """The guests that were removed for good, and did not come anew since."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                f"SELECT {STONE_COLUMNS} FROM tombstones"  # noqa: S608 - names of columns, ours
+            ).fetchall()
+        return {stone.guest: stone for stone in map(stone_from, rows)}
+
+    # ------------------------------------------------------------------------------ approvals
 
     def approve(self, approval: Approval) -> None:
         """Let the held acts with this plan id through, and keep who did."""

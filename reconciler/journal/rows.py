@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, cast
+from uuid import UUID
 
 from reconciler.journal.codec import UnreadableError, decode
 from reconciler.journal.records import Deed, Event, EventKind, Outcome
-from reconciler.model.names import GuestName, HostName, Sha
+from reconciler.model.keeping import Tombstone
+from reconciler.model.names import Digest, GuestName, HostName, Sha
 from reconciler.model.plan import PlannedStep
+from reconciler.model.steps import DefineGuest, DeleteVolume
 from reconciler.source.address import without_credentials
 
 if TYPE_CHECKING:
     import sqlite3
 
-    from reconciler.model.steps import Step
+    from reconciler.model.keeping import Kept
+    from reconciler.model.steps import Step, UndefineGuest
 
 KEPT_EVENTS = 100_000
 """How many events and ended intents are kept; older ones go, a thousand at a time."""
@@ -107,6 +112,65 @@ def insert_event(connection: sqlite3.Connection, event: Event) -> None:
     number = int(cursor.lastrowid or 0)
     if number % PRUNE_EVERY == 0:
         connection.execute("DELETE FROM events WHERE id <= ?", (number - KEPT_EVENTS,))
+
+
+def key_of(thing: Kept) -> tuple[str, str, str]:
+    """What a thing that waits is known by."""
+    return str(thing.uuid), thing.what, written(thing.since)
+
+
+def bury(connection: sqlite3.Connection, step: UndefineGuest, at: datetime) -> None:
+    """Remember a guest whose domain is about to go, with the size of what was deleted of it."""
+    rows = connection.execute(
+        "SELECT planned FROM intents WHERE uuid = ? AND kind = ? AND outcome = ?",
+        (str(step.uuid), DeleteVolume.__name__, Outcome.DONE),
+    )
+    deleted = [step_of(row[0]) for row in rows]
+    size = sum(one.capacity_bytes for one in deleted if isinstance(one, DeleteVolume))
+    stone = Tombstone.of(step, at=at, size_bytes=size)
+    connection.execute(
+        f"INSERT OR REPLACE INTO tombstones ({STONE_COLUMNS})"  # noqa: S608 - names of columns, ours
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            stone.guest,
+            stone.host,
+            str(stone.uuid),
+            written(stone.trashed),
+            stone.commit,
+            stone.intent,
+            written(stone.began),
+            written(stone.emptied),
+            stone.size_bytes,
+            json.dumps(stone.lost),
+        ),
+    )
+
+
+STONE_COLUMNS = "guest, host, uuid, trashed, commit_sha, intent, began, emptied, size_bytes, lost"
+
+
+def stone_from(row: tuple[object, ...]) -> Tombstone:
+    """Parse a row of ``STONE_COLUMNS``."""
+    guest, host, uuid, trashed, commit, intent, began, emptied, size, lost = cast(
+        "tuple[str, str, str, str, str, str, str, str, int, str]", row
+    )
+    return Tombstone(
+        guest=GuestName(guest),
+        host=HostName(host),
+        uuid=UUID(uuid),
+        trashed=datetime.fromisoformat(trashed),
+        commit=Sha(commit),
+        intent=Digest(intent),
+        began=datetime.fromisoformat(began),
+        emptied=datetime.fromisoformat(emptied),
+        size_bytes=size,
+        lost=tuple(json.loads(lost)),
+    )
+
+
+def is_birth(step: Step) -> bool:
+    """Whether the step makes a guest that was not there."""
+    return isinstance(step, DefineGuest) and step.replaces is None
 
 
 def prune(connection: sqlite3.Connection, newest: int) -> None:

@@ -37,6 +37,11 @@ def step_in_words(step: steps.Step) -> str:  # noqa: C901, PLR0911, PLR0912 - on
             return f"write seed {step.pool}/{step.volume} with {step.data}"
         case steps.RemoveSeed():
             return f"remove seed {step.pool}/{step.volume}"
+        case steps.DeleteVolume():
+            what = f"{step.pool}/{step.volume} with {size(step.capacity_bytes)}"
+            return f"delete volume {what}, out of the trash"
+        case steps.UndefineGuest():
+            return "undefine, out of the trash"
         case steps.GrowVolume():
             return f"grow volume {step.pool}/{step.volume} to {size(step.capacity_bytes)}"
         case steps.GrowDisk():
@@ -74,6 +79,8 @@ def step_in_words(step: steps.Step) -> str:  # noqa: C901, PLR0911, PLR0912 - on
             return f"turn autostart {'on' if step.on else 'off'}"
         case steps.CreateSnapshot():
             return f"take snapshot {step.name}"
+        case steps.DeleteSnapshot():
+            return f"delete snapshot {step.name}"
         case steps.ResumeGuest():
             return "let go on what a snapshot held still"
         case _:

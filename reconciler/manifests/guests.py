@@ -24,7 +24,13 @@ from reconciler.manifests.parse import Lines
 from reconciler.manifests.snapshots import snapshots as build_snapshots
 from reconciler.manifests.suspending import suspension
 from reconciler.model.definition import Arch, GuestType
-from reconciler.model.desired import Autostart, DesiredGuest, GuestState, RestartWhen
+from reconciler.model.desired import (
+    Autostart,
+    DesiredGuest,
+    GuestState,
+    RestartWhen,
+    TrashChoice,
+)
 from reconciler.model.mark import ShutdownPolicy, ThenWhat
 from reconciler.model.names import Digest, GuestName
 from reconciler.model.suspension import Covered, Scope
@@ -118,6 +124,7 @@ def build_guest(
         overlay=elements,
         ignore_drift=ignored,
         suspend=suspension(spec.suspend, entry, Covered(scope=Scope.GUEST, name=draft.name)),
+        trash=None if spec.trash is None else TrashChoice(spec.trash),
         lines=Lines(entry.file.content, entry.document.index, guest_class),
     )
     return replace(guest, intent=intent_of(guest)), tuple(draft.cautions)

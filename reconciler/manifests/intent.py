@@ -35,7 +35,8 @@ guest says something else than the field's default:
 - ``xml`` a list, sorted, of [group, element on one line];
 - ``ignoreDrift`` a sorted list of names.
 
-Not in it: where anything is written, comments, order, which part came from a class, the commit.
+Not in it: where anything is written, comments, order, which part came from a class, the commit,
+what ``trash`` says of a predecessor.
 Changing what the first part says changes every digest; then `policy.RENDERER` must be raised.
 """
 

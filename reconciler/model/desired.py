@@ -267,6 +267,13 @@ class Autostart(StrEnum):
     OFF = "off"
 
 
+class TrashChoice(StrEnum):
+    """What becomes of a predecessor of the guest: it is that one, or it is a new one."""
+
+    RESTORE = "restore"
+    DISCARD = "discard"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuestWarning:
     """What something that a manifest may say costs: its field, and the sentence."""
@@ -310,9 +317,10 @@ class DesiredGuest:
     ``intent`` is the digest of everything here but what follows it: it changes exactly when what
     is wanted changes. ``type`` is None for ``auto`` (pvh on Xen, hvm elsewhere). ``host`` pins.
     ``mentioned`` are the optional fields that the manifest names, sorted: of ``options`` only
-    those are wanted. ``suspend`` wants nothing of the guest, and so is no part of the intent.
-    ``uuid_said`` tells a UUID that the manifest writes from one that is derived:
-    only the former asks something of a guest that has another.
+    those are wanted. ``suspend`` wants nothing of the guest, and so is no part of the intent; nor
+    does ``trash``, which says what becomes of a deleted guest of that name. ``uuid_said`` tells a
+    UUID that the manifest writes from one that is derived: only the former asks something of a
+    guest that has another.
     """
 
     name: GuestName
@@ -346,6 +354,7 @@ class DesiredGuest:
     uuid_said: bool = False
     start_after: tuple[StartAfter, ...] = ()
     ignore_drift: tuple[str, ...] = ()
+    trash: TrashChoice | None = None
     cloud_init: DesiredCloudInit | None = None
     suspend: Suspension | None = None
     lines: Mapping[str, int] = field(default_factory=dict, compare=False)

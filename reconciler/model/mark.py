@@ -196,12 +196,17 @@ class MarkedElement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trash:
-    """Since when and until when a guest is in the trash, by which commit, let through by what."""
+    """Since when and until when a guest is in the trash, by which commit, let through by what.
+
+    ``emptying`` is the instant at which its data began to be removed for good. It stands in the
+    mark before the first of them goes, so whoever finds it knows that something may be missing.
+    """
 
     since: datetime
     until: datetime
     commit: Sha
     approval: PlanId | None = None
+    emptying: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

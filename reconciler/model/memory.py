@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from reconciler.model.desired import OpenPort
+    from reconciler.model.keeping import Kept, Tombstone
     from reconciler.model.names import (
         Digest,
         GuestName,
@@ -86,6 +87,8 @@ class Memory:
     ``waits`` says since when each guest waits for others before it is started (``Plan.waits`` of
     the plan before), ``probes`` what was last seen of the ports that it waits for.
     ``suspensions`` are those of the command line.
+    ``days`` says on how many days each thing was seen waiting for its removal, the first one not
+    counted; ``tombstones`` which guests were removed for good.
     """
 
     guests: Mapping[GuestName, GuestHistory] = field(default_factory=dict)
@@ -99,3 +102,5 @@ class Memory:
     waits: Mapping[GuestName, datetime] = field(default_factory=dict)
     probes: Mapping[OpenPort, Probe] = field(default_factory=dict)
     suspensions: Suspensions = field(default_factory=Suspensions)
+    days: Mapping[Kept, int] = field(default_factory=dict)
+    tombstones: Mapping[GuestName, Tombstone] = field(default_factory=dict)

@@ -85,6 +85,8 @@ class Reason(StrEnum):
     PINNED_BY_SNAPSHOTS = "PinnedBySnapshots"
     NOT_QUIESCED = "NotQuiesced"
     SUSPENDED = "Suspended"
+    EMPTIED = "Emptied"
+    NAME_TAKEN = "NameTaken"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

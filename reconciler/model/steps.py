@@ -111,6 +111,36 @@ class RemoveSeed(_OnGuest):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteVolume(_OnGuest):
+    """A volume that domops made for a guest whose time in the trash is over must be gone.
+
+    Only a volume that the guest's own stored mark calls ours, or its seed, is ever deleted; only
+    while the guest is off and its mark says that it is being emptied; never one that another
+    domain names, as a disk or in its mark, or that another volume builds on. ``capacity_bytes`` is
+    what the plan saw, for the history.
+    """
+
+    pool: LibvirtPool
+    volume: VolumeName
+    capacity_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UndefineGuest(_OnGuest):
+    """The hypervisor must forget a guest of the trash, of whose data nothing of ours is left.
+
+    Only a domain that is off, whose mark says that it is being emptied, and none of whose volumes
+    of ours is there any more. Snapshots of ours that are left are forgotten with it; with one of
+    somebody else it is refused. With ``keep_firmware`` the variables of its firmware and the state
+    of its TPM stay where they are: a disk that is not ours may need them. ``mark`` is what is known
+    of the guest, for the history.
+    """
+
+    keep_firmware: bool
+    mark: Mark
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GrowVolume(_OnGuest):
     """The volume of a stopped guest must have at least ``capacity_bytes``; it never shrinks."""
 
@@ -252,6 +282,17 @@ class CreateSnapshot(_OnGuest):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteSnapshot(_OnGuest):
+    """A snapshot that domops took must be gone from the guest's disks, which stay as they are.
+
+    One that is not signed for the owner of the guest's mark is never touched, nor one of whose
+    disks any is not there: libvirt 9.0 dies of the attempt. Both are refused.
+    """
+
+    name: SnapshotName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ResumeGuest(_OnGuest):
     """A guest that an interrupted snapshot left frozen or paused must go on; then write ``mark``.
 
@@ -268,6 +309,8 @@ Step = (
     | DiscardVolume
     | CreateSeed
     | RemoveSeed
+    | DeleteVolume
+    | UndefineGuest
     | GrowVolume
     | GrowDisk
     | StartGuest
@@ -286,6 +329,7 @@ Step = (
     | ChangeNic
     | SetAutostart
     | CreateSnapshot
+    | DeleteSnapshot
     | ResumeGuest
 )
 """The closed union of steps; ``match`` on it ends in ``assert_never``."""

@@ -7,9 +7,10 @@ else is asked for all the same, so that what is in doubt or busy for a while nei
 for others nor undoes an approval.
 
 What has begun in the last 24 hours is counted from the marks, and from the steps that are writing
-one just now, so that a lost journal frees nothing. What a later commit took back counts no more:
-budgets are about what is left undone. While a host of the pool is silent, what was begun there
-cannot be counted, and nothing of the pool is let through but by a person.
+one just now, so that a lost journal frees nothing. A guest that was removed from the trash has no
+mark any more, and is counted from its tombstone in the journal. What a later commit took back
+counts no more: budgets are about what is left undone. While a host of the pool is silent, what was
+begun there cannot be counted, and nothing of the pool is let through but by a person.
 
 The plan id is the digest of what would be done and of nothing else, so that an approval in a later
 commit meets it; acts that have begun carry the id that let them through in their marks, so that
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from reconciler.model.desired import Budget, DesiredGuest, DesiredWorld
+    from reconciler.model.keeping import Tombstone
     from reconciler.model.mark import Mark, MarkedDisk
     from reconciler.model.names import (
         Digest,
@@ -50,7 +52,7 @@ if TYPE_CHECKING:
     from reconciler.model.operation import Operation
     from reconciler.model.policy import Policy
     from reconciler.model.steps import Step
-    from reconciler.planner.case import Case
+    from reconciler.planner.case import Case, Ground
     from reconciler.planner.match import Index
 
 _DAY = timedelta(hours=24)
@@ -99,6 +101,8 @@ def recorded(mark: Mark, guest: DesiredGuest | None) -> Iterator[Begun]:
     if guest is None and mark.phase is Phase.TRASH and mark.trash is not None:
         trash = mark.trash
         yield Begun(act=deletion(mark), since=trash.since, approval=trash.approval)
+    if mark.trash is not None and mark.trash.emptying is not None:
+        yield Begun(act=emptying(mark), since=mark.trash.emptying)
     disks = {disk.name for disk in guest.disks} if guest is not None else set()
     for disk in mark.disks:
         if disk.detached is not None and disk.name not in disks and is_kept(disk):
@@ -117,6 +121,11 @@ def recorded(mark: Mark, guest: DesiredGuest | None) -> Iterator[Begun]:
 def deletion(mark: Mark) -> Act:
     """The act of deleting the guest that has this mark."""
     return Act(guest=mark.guest, verb=Verb.DELETE, before=mark.intent)
+
+
+def emptying(mark: Mark) -> Act:
+    """The act of removing for good the guest in the trash that has this mark."""
+    return Act(guest=mark.guest, verb=Verb.EMPTY, before=mark.intent)
 
 
 def detachment(guest: GuestName, disk: MarkedDisk) -> Act:
@@ -173,7 +182,10 @@ def beginning(step: Step, seen: Mark | None, world: DesiredWorld) -> frozenset[B
 
 
 def begun_acts(
-    index: Index, world: DesiredWorld, operations: Iterable[Operation]
+    index: Index,
+    world: DesiredWorld,
+    operations: Iterable[Operation],
+    stones: Iterable[Tombstone] = (),
 ) -> dict[PoolName | None, set[Begun]]:
     """All acts that have begun, by the pool on whose hosts they did."""
     begun: dict[PoolName | None, set[Begun]] = defaultdict(set)
@@ -184,6 +196,9 @@ def begun_acts(
     for operation in operations:
         acts = beginning(operation.step, None, world)
         begun[pool_of(operation.host, world)].update(acts)
+    for stone in stones:
+        act = Act(guest=stone.guest, verb=Verb.EMPTY, before=stone.intent)
+        begun[pool_of(stone.host, world)].add(Begun(act=act, since=stone.began))
     return begun
 
 
@@ -196,12 +211,10 @@ def pool_of(host: HostName, world: DesiredWorld) -> PoolName | None:
 def rule(
     asked: Iterable[Asked],
     index: Index,
-    world: DesiredWorld,
-    observed: ObservedWorld,
+    ground: Ground,
     *,
     operations: Iterable[Operation],
     policy: Policy,
-    now: datetime,
 ) -> Rulings:
     """Judge everything that is asked for, each pool and class by itself."""
     groups: dict[tuple[PoolName | None, Counted, bool], list[Asked]] = defaultdict(list)
@@ -209,7 +222,8 @@ def rule(
         groups[one.pool, one.act.counted, bool(one.protected)].append(one)
     if not groups:
         return NO_RULINGS
-    begun = begun_acts(index, world, operations)
+    world = ground.world
+    begun = begun_acts(index, world, operations, ground.memory.tombstones.values())
     acts: dict[Act, Ruling] = {}
     held: list[Held] = []
     for key in sorted(groups, key=lambda key: (key[0] or "", *key[1:])):
@@ -219,9 +233,9 @@ def rule(
             counted=counted,
             asked=tuple(sorted(groups[key], key=lambda one: _line(one.act))),
             begun=tuple(one for one in begun[pool] if one.act.counted is counted),
-            silent=tuple(_silent(pool, world, observed)),
+            silent=tuple(_silent(pool, world, ground.observed)),
             world=world,
-            now=now,
+            now=ground.now,
         )
         approvals = world.lifted if protected else policy.approvals | world.approvals
         outcome = _protect(account, approvals) if protected else _judge(account, approvals)

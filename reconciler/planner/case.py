@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from reconciler.model.mark import Mark, OperationKind
     from reconciler.model.memory import Memory
     from reconciler.model.names import GuestName, HostName
-    from reconciler.model.observed import ObservedGuest, ObservedHost
+    from reconciler.model.observed import ObservedGuest, ObservedHost, ObservedWorld
     from reconciler.model.policy import Policy
     from reconciler.model.steps import (
         Step,
@@ -89,6 +89,16 @@ class Case:
     def operation(self) -> OperationKind | None:
         """What the mark says that domops is doing to its run state."""
         return self.mark.operation.kind if self.mark.operation else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """What the stages across guests look at."""
+
+    world: DesiredWorld
+    observed: ObservedWorld
+    memory: Memory
+    now: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

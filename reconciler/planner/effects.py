@@ -8,10 +8,12 @@ obligation is seen true. A world in which a step changes nothing is returned as 
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import TYPE_CHECKING, assert_never
 
 from reconciler.model.definition import DiskFormat, GuestDefinition, VolumeSource
+from reconciler.model.keeping import Tombstone
 from reconciler.model.mark import Consistency
 from reconciler.model.names import Digest
 from reconciler.model.observed import (
@@ -36,6 +38,8 @@ from reconciler.model.steps import (
     CreateSnapshot,
     CreateVolume,
     DefineGuest,
+    DeleteSnapshot,
+    DeleteVolume,
     DestroyGuest,
     DetachDisk,
     DetachNic,
@@ -54,11 +58,11 @@ from reconciler.model.steps import (
     ShutDownGuest,
     StartGuest,
     Step,
+    UndefineGuest,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
 
     from reconciler.model.definition import Disk, Nic
     from reconciler.model.mark import Mark
@@ -81,8 +85,10 @@ OnLive = (
 )
 """The steps that change a running guest and leave its stored definition."""
 
-OnVolume = CreateVolume | DiscardVolume | CreateSeed | RemoveSeed | GrowVolume
+OnVolume = CreateVolume | DiscardVolume | CreateSeed | RemoveSeed | DeleteVolume | GrowVolume
 """The steps that are about a volume of a pool."""
+
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 BALLOON_SLACK_KIB = 1024
 """How far an achieved memory size may lie from its goal and still count as reached."""
@@ -113,14 +119,28 @@ def reached(step: Step, world: ObservedWorld) -> bool:
 def possible(step: Step, host: ObservedHost) -> bool:
     """Whether that which ``step`` is about is there, so that it can have its effect."""
     match step:
-        case DefineGuest() | ShutDownGuest() | DestroyGuest():
+        case DefineGuest() | ShutDownGuest() | DestroyGuest() | UndefineGuest():
             return True
-        case CreateVolume() | DiscardVolume() | CreateSeed() | RemoveSeed() | GrowVolume():
+        case (
+            CreateVolume()
+            | DiscardVolume()
+            | CreateSeed()
+            | RemoveSeed()
+            | DeleteVolume()
+            | GrowVolume()
+        ):
             pool = host.pools.get(step.pool)
             if pool is None or not pool.active:
                 return False
             return not isinstance(step, GrowVolume) or step.volume in pool.volumes
-        case SetMark() | SetAutostart() | StartGuest() | CreateSnapshot() | ResumeGuest():
+        case (
+            SetMark()
+            | SetAutostart()
+            | StartGuest()
+            | CreateSnapshot()
+            | DeleteSnapshot()
+            | ResumeGuest()
+        ):
             guest = host.guests.get(step.uuid)
             return guest is not None and (guest.stored is not None or guest.active)
         case _:
@@ -146,9 +166,13 @@ def remembered(step: Step, memory: Memory) -> Memory:
         case CreateVolume() | CreateSeed():
             volume = (step.host, step.pool, step.volume)
             return replace(memory, filled=memory.filled | {volume})
-        case DiscardVolume() | RemoveSeed():
+        case DiscardVolume() | RemoveSeed() | DeleteVolume():
             volume = (step.host, step.pool, step.volume)
             return replace(memory, filled=memory.filled - {volume})
+        case UndefineGuest():
+            at = (step.mark.trash.emptying if step.mark.trash else None) or _LONG_AGO
+            stone = Tombstone.of(step, at=at, size_bytes=0)
+            return replace(memory, tombstones={**memory.tombstones, step.guest: stone})
         case _:
             return memory
 
@@ -162,8 +186,17 @@ def _on_host(step: Step, host: ObservedHost, now: datetime) -> ObservedHost:
     if not possible(step, host):
         return host
     match step:
-        case CreateVolume() | DiscardVolume() | CreateSeed() | RemoveSeed() | GrowVolume():
+        case (
+            CreateVolume()
+            | DiscardVolume()
+            | CreateSeed()
+            | RemoveSeed()
+            | DeleteVolume()
+            | GrowVolume()
+        ):
             return _on_volume(step, host)
+        case UndefineGuest():
+            return _undefine(step, host)
         case DefineGuest():
             return _define(step, host, now)
         case StartGuest():
@@ -180,13 +213,9 @@ def _on_host(step: Step, host: ObservedHost, now: datetime) -> ObservedHost:
                 else _set_autostart(step, guest)
             )
             return host if changed is guest else _with_guest(host, changed)
-        case CreateSnapshot() | ResumeGuest():
+        case CreateSnapshot() | DeleteSnapshot() | ResumeGuest():
             guest = host.guests[step.uuid]
-            held = (
-                _snapshot(step, guest, now)
-                if isinstance(step, CreateSnapshot)
-                else _go_on(step, guest)
-            )
+            held = _on_snapshots(step, guest, now)
             return host if held is guest else _with_guest(host, held)
         case _:
             return _on_live(step, host)
@@ -335,6 +364,21 @@ def _with_mark(mark: Mark, guest: ObservedGuest) -> ObservedGuest:
     return replace(guest, mark=mark, stored=stored, live=live, stored_digest=digest)
 
 
+def _on_snapshots(
+    step: CreateSnapshot | DeleteSnapshot | ResumeGuest, guest: ObservedGuest, now: datetime
+) -> ObservedGuest:
+    match step:
+        case CreateSnapshot():
+            return _snapshot(step, guest, now)
+        case DeleteSnapshot():
+            left = tuple(one for one in guest.snapshots if one.name != step.name)
+            return guest if left == guest.snapshots else replace(guest, snapshots=left)
+        case ResumeGuest():
+            return _go_on(step, guest)
+        case _:
+            assert_never(step)
+
+
 def _snapshot(step: CreateSnapshot, guest: ObservedGuest, now: datetime) -> ObservedGuest:
     """One more snapshot, signed; a running guest's mark is as it was before, without operation."""
     if any(snapshot.name == step.name for snapshot in guest.snapshots):
@@ -403,6 +447,13 @@ def _define(step: DefineGuest, host: ObservedHost, now: datetime) -> ObservedHos
     )
 
 
+def _undefine(step: UndefineGuest, host: ObservedHost) -> ObservedHost:
+    if step.uuid not in host.guests:
+        return host
+    left = {uuid: other for uuid, other in host.guests.items() if uuid != step.uuid}
+    return replace(host, guests=left)
+
+
 def _start(step: StartGuest, host: ObservedHost, now: datetime) -> ObservedHost:
     guest = host.guests.get(step.uuid)
     if guest is None or guest.stored is None or guest.active:
@@ -461,7 +512,7 @@ def _on_volume(step: OnVolume, host: ObservedHost) -> ObservedHost:
             if isinstance(step, CreateVolume):
                 made = replace(made, capacity_bytes=step.capacity_bytes, format=step.format)
             return _with_volumes(host, pool, {**pool.volumes, step.volume: made})
-        case DiscardVolume() | RemoveSeed():
+        case DiscardVolume() | RemoveSeed() | DeleteVolume():
             if volume is None:
                 return host
             left = {name: other for name, other in pool.volumes.items() if name != step.volume}

@@ -20,14 +20,15 @@ from reconciler.model.plan import (
 from reconciler.model.steps import ResumeGuest
 from reconciler.planner.adoption import adopt, nothing_to_adopt
 from reconciler.planner.budget import NO_RULINGS, rule
-from reconciler.planner.case import Verdict
+from reconciler.planner.case import Ground, Verdict
 from reconciler.planner.classify import classify
 from reconciler.planner.match import Adoptable, Found, Missing, Unclear, index_of, match
 from reconciler.planner.memo import Inputs, Memo, busy
 from reconciler.planner.order import Around, order
 from reconciler.planner.placement import Placing
+from reconciler.planner.returning import Returned
 from reconciler.planner.suspending import Grounds, concerned, suspend
-from reconciler.planner.trash import deletions, dismiss
+from reconciler.planner.trash import deletions, dismiss, emptyings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -70,7 +71,7 @@ def plan(
     return outcome
 
 
-def _plan(inputs: Inputs, memo: Memo, now: datetime) -> Plan:
+def _plan(inputs: Inputs, memo: Memo, now: datetime) -> Plan:  # noqa: C901 - a row an outcome
     desired, observed, policy = inputs.desired, inputs.observed, inputs.policy
     under_way = {operation.guest: operation for operation in inputs.operations}
     index = index_of(
@@ -84,9 +85,13 @@ def _plan(inputs: Inputs, memo: Memo, now: datetime) -> Plan:
     quiet = frozenset(verdicts)
     matching = match(desired, observed, memory=inputs.memory, index=index, settled=quiet)
     missing: list[GuestName] = []
+    orphans = {name: one for name, one in matching.orphans.items() if isinstance(one, Found)}
+    returned = Returned(inputs, now)
     for name, outcome in matching.guests.items():
         guest = desired.guests[name]
         match outcome:
+            case Found() if returned.stays_away(guest, outcome):
+                orphans[name] = outcome
             case Found():
                 verdict = _classified(name, outcome, inputs, under_way, now)
                 if name not in under_way and len(index.owned[name]) == 1:
@@ -105,28 +110,29 @@ def _plan(inputs: Inputs, memo: Memo, now: datetime) -> Plan:
                 )
             case Missing() if guest.adopt and name not in under_way:
                 verdicts[name] = nothing_to_adopt(guest)
+            case Missing() if returned.is_mourned(guest) and name not in under_way:
+                verdicts[name] = returned.emptied(guest)
             case Missing():
                 missing.append(name)
             case Unclear():
                 verdicts[name] = _unclear(name, outcome, guest.origin)
     verdicts.update(_place(missing, desired, observed, under_way, inputs.memory, now))
-    orphans = {name: one for name, one in matching.orphans.items() if isinstance(one, Found)}
+    ground = Ground(world=desired, observed=observed, memory=inputs.memory, now=now)
     asking = {
         name: one
         for name, one in matching.guests.items()
-        if isinstance(one, Found) and verdicts[name].asked
+        if isinstance(one, Found) and name in verdicts and verdicts[name].asked
     }
     rulings = rule(
         (
             *(one for name in asking for one in verdicts[name].asked),
             *deletions(orphans, desired, under_way),
+            *emptyings(orphans, ground, under_way, spared=returned.spared),
         ),
         index,
-        desired,
-        observed,
+        ground,
         operations=inputs.operations,
         policy=policy,
-        now=now,
     )
     verdicts.update(
         {
@@ -134,9 +140,15 @@ def _plan(inputs: Inputs, memo: Memo, now: datetime) -> Plan:
             for name, one in asking.items()
         }
     )
-    verdicts.update(
-        dismiss(orphans, desired, rulings, operations=under_way, memory=inputs.memory, now=now)
+    dismissed = dismiss(
+        orphans,
+        ground,
+        rulings,
+        operations=under_way,
+        spared=returned.spared,
+        approvals=policy.approvals | desired.approvals,
     )
+    verdicts.update(returned.told(dismissed))
     for name, outcome in matching.orphans.items():
         if isinstance(outcome, Unclear):
             verdicts[name] = _unclear(name, outcome, None)

@@ -1,6 +1,7 @@
 """Guests of ours without a manifest: into the trash, gracefully, within the budget, and kept there.
 
-Beginning a deletion is the one counted act of this stage, see Note [Counted acts].
+Beginning a deletion is a counted act, and so is beginning to remove a guest from the trash, see
+Note [Counted acts].
 """
 
 from __future__ import annotations
@@ -23,14 +24,30 @@ from reconciler.model.plan import (
     Sync,
 )
 from reconciler.model.steps import SetAutostart, SetMark
-from reconciler.planner.budget import Kept, Passed, beginning, deletion, pool_of
+from reconciler.planner.budget import (
+    Kept,
+    Passed,
+    beginning,
+    deletion,
+    emptying,
+    plan_id,
+    pool_of,
+)
 from reconciler.planner.case import Block, Move, Verdict
+from reconciler.planner.emptying import (
+    begin,
+    emptying_change,
+    go_on,
+    has_begun,
+    is_due,
+    obstacle,
+)
 from reconciler.planner.match import Found, in_trash
 from reconciler.planner.snapshotting import resumption
 from reconciler.planner.stopping import operation_mark, stop
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from datetime import datetime
 
     from reconciler.model.desired import DesiredWorld
@@ -38,7 +55,7 @@ if TYPE_CHECKING:
     from reconciler.model.names import GuestName, PlanId
     from reconciler.model.operation import Operation
     from reconciler.planner.budget import Rulings
-    from reconciler.planner.case import Next
+    from reconciler.planner.case import Ground, Next
 
 _KEEP_S = 30 * 86400
 
@@ -59,6 +76,25 @@ def deletions(
         yield Asked(act=act, pool=pool_of(found.host.name, world), protected=protected)
 
 
+def emptyings(
+    orphans: Mapping[GuestName, Found],
+    ground: Ground,
+    operations: Mapping[GuestName, Operation],
+    *,
+    spared: Collection[GuestName],
+) -> Iterator[Asked]:
+    """Ask to remove every guest whose time in the trash is over, and that nothing holds there.
+
+    What is held is not asked for: it would take the place of others, and for ever.
+    """
+    for name, found in orphans.items():
+        if name in spared or name in operations or not in_trash(found) or found.guest.active:
+            continue
+        due = is_due(found.mark, ground.memory, ground.now) and not has_begun(found.mark)
+        if due and obstacle(found, ground) is None:
+            yield Asked(act=emptying(found.mark), pool=pool_of(found.host.name, ground.world))
+
+
 _PROTECTED = (
     "it is protected; bring its manifest back, lift protect in a commit of its own, then delete it"
 )
@@ -66,14 +102,18 @@ _PROTECTED = (
 
 def dismiss(
     orphans: Mapping[GuestName, Found],
-    world: DesiredWorld,
+    ground: Ground,
     rulings: Rulings,
     *,
     operations: Mapping[GuestName, Operation],
-    memory: Memory,
-    now: datetime,
+    approvals: frozenset[PlanId] = frozenset(),
+    spared: Collection[GuestName] = (),
 ) -> dict[GuestName, Verdict]:
-    """Decide on every guest of ours that no manifest names."""
+    """Decide on every guest of ours that no manifest names; ``spared`` are kept in the trash.
+
+    ``approvals`` may name the removal of one guest, which then need not wait for its time.
+    """
+    world, memory, now = ground.world, ground.memory, ground.now
     verdicts: dict[GuestName, Verdict] = {}
     for name in sorted(orphans):
         found = orphans[name]
@@ -89,7 +129,11 @@ def dismiss(
         elif block is not None:
             verdicts[name] = _kept(found, block)
         elif in_trash(found):
-            verdicts[name] = _keep_in_trash(found, world, now)
+            resting = _keep_in_trash(found, world, now)
+            removed = None
+            if not resting.status.changes and name not in spared:
+                removed = _empty(found, ground, rulings, approvals)
+            verdicts[name] = removed or resting
         else:
             verdicts[name] = _begin(found, world, rulings, now)
     return verdicts
@@ -170,6 +214,33 @@ def _begin(found: Found, world: DesiredWorld, rulings: Rulings, now: datetime) -
             assert_never(ruling)
 
 
+def _empty(
+    found: Found, ground: Ground, rulings: Rulings, approvals: frozenset[PlanId]
+) -> Verdict | None:
+    """Remove for good what has waited long enough, or what a person has let go."""
+    mark, act = found.mark, emptying(found.mark)
+    begun, approved = has_begun(mark), plan_id([act]) in approvals
+    if not (begun or approved or is_due(mark, ground.memory, ground.now)):
+        return None
+    change = emptying_change(found)
+    block = obstacle(found, ground)
+    if block is not None:
+        return _kept(found, block, None, change)
+    if begun:
+        return _verdict(found, (change,), move=go_on(found), world=ground.world)
+    ruling = Passed() if approved else rulings.of(act)
+    match ruling:
+        case Kept():
+            return _kept(found, ruling.block, plan_id([act]), change)
+        case Passed():
+            move = begin(found, ground.now)
+            verdict = _verdict(found, (change,), move=move, world=ground.world)
+            step = verdict.step and replace(verdict.step, counted=(act,))
+            return replace(verdict, step=step)
+        case _:
+            assert_never(ruling)
+
+
 def _to_trash(
     found: Found, world: DesiredWorld, keep_s: int, approval: PlanId | None, now: datetime
 ) -> Verdict:
@@ -205,9 +276,11 @@ def _deletion(found: Found) -> Change:
     )
 
 
-def _kept(found: Found, block: Block, plan_id_: PlanId | None = None) -> Verdict:
+def _kept(
+    found: Found, block: Block, plan_id_: PlanId | None = None, change: Change | None = None
+) -> Verdict:
     change = replace(
-        _deletion(found),
+        change or _deletion(found),
         fate=block.fate,
         reason=block.reason,
         message=block.message,

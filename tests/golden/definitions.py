@@ -220,7 +220,8 @@ _SUSPENDED = replace(
     ),
 )
 _SEED_BEGUN = replace(MARK, seed=replace(_SEED, filled=False))
-_BINNED_AGAIN = Trash(since=_LATER, until=datetime(2027, 1, 1, tzinfo=UTC), commit=Sha("1"))
+_NEW_YEAR = datetime(2027, 1, 1, tzinfo=UTC)
+_BINNED_AGAIN = Trash(since=_LATER, until=_NEW_YEAR, commit=Sha("1"), emptying=_NEW_YEAR)
 
 
 def _operation(kind: OperationKind, since: datetime = _NOON) -> Mark:

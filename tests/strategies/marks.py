@@ -142,6 +142,7 @@ def marks() -> st.SearchStrategy[Mark]:
         until=instants,
         commit=words.map(Sha),
         approval=st.none() | st.just(PlanId("5d1c-90ab")),
+        emptying=st.none() | instants,
     )
     operation = st.builds(
         MarkedOperation, kind=st.sampled_from(OperationKind), id=words, since=instants

@@ -8,7 +8,7 @@ people and machines do behind domops' back. Only what could come about is ever d
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid5
@@ -89,10 +89,12 @@ from reconciler.model.policy import Policy
 from reconciler.model.seed import DesiredCloudInit, SeedData
 from reconciler.planner import plan
 from reconciler.planner.effects import digest_of, remembered
+from reconciler.planner.keeping import days_of, waiting_on
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from reconciler.model.keeping import Kept
     from reconciler.model.operation import Operation
     from reconciler.model.plan import Plan
     from reconciler.model.steps import Step
@@ -446,6 +448,9 @@ class Story:
     met: set[GuestName]
     """Guests that were ever seen: such a one did not come with the commit that names it next."""
 
+    waited: dict[Kept, set[date]]
+    """On which days each thing was seen that waits to be removed for good."""
+
     open_ports: set[OpenPort]
     """The ports that take connections; whoever asks is told after the plan that asked."""
 
@@ -463,6 +468,7 @@ class Story:
             since={},
             silent=set(),
             met=set(),
+            waited={},
             open_ports={OPEN_PORT},
         )
         story.hosts = {one.name: InMemoryHost(one, clock=lambda: story.now) for one in observed}
@@ -492,6 +498,9 @@ class Story:
         self.memory = replace(self.memory, last_complete=complete)
         for answer in ObservedWorld(hosts=seen).answered():
             self.met |= {one.mark.guest for one in answer.guests.values() if one.mark}
+            for thing in waiting_on(answer, self.desired.repository):
+                self.waited.setdefault(thing, set()).add(self.now.date())
+        self.memory = replace(self.memory, days=days_of(self.waited))
         return ObservedWorld(hosts=seen)
 
     def _since(self, name: HostName, found: ObservedGuest) -> datetime:
@@ -570,6 +579,13 @@ class Story:
     def forget(self) -> None:
         """Lose the local state; the operator has said anew that no host has left."""
         self.memory = Remembered(departed=())
+        self.waited = {}
+
+    def days(self, count: int) -> None:
+        """Days go by, on each of which a controller looks and does nothing."""
+        for _ in range(count):
+            self.now += timedelta(days=1)
+            self.look()
 
     @property
     def writes(self) -> int:

@@ -598,6 +598,16 @@ class GuestSpec(GuestDefaults):
             " name: nothing but the mark is written. Such a guest is never made new."
         ),
     )
+    trash: Literal["restore", "discard"] | None = Field(
+        None,
+        description=(
+            "What becomes of a deleted guest of this name, where domops does not decide that by"
+            " itself: `restore` takes the one that is still in the trash, with its disks;"
+            " `discard` gives up what was removed from the trash, so that a new guest with empty"
+            " disks is made."
+        ),
+        examples=["discard"],
+    )
 
 
 class GuestMetadata(Metadata):

@@ -150,7 +150,12 @@ class GatedHost:
         return {guest.name: guest for guest in self.memory._host.guests.values()}
 
 
-def in_memory(name: str) -> GatedHost:
+def real_time() -> datetime:
+    """The time outside."""
+    return datetime.now(UTC)
+
+
+def in_memory(name: str, clock: Callable[[], datetime] = real_time) -> GatedHost:
     """An empty host with one storage pool."""
     pool = ObservedPool(
         name=LibvirtPool("guests"),
@@ -175,7 +180,7 @@ def in_memory(name: str) -> GatedHost:
         bridges=frozenset(),
         guests={},
     )
-    return GatedHost(InMemoryHost(host, clock=lambda: datetime.now(UTC)))
+    return GatedHost(InMemoryHost(host, clock=clock))
 
 
 @dataclass(kw_only=True)
@@ -187,8 +192,13 @@ class Stage:
     patience_s: float = 5
     address: str | None = None
     keys: Keyring | None = None
+    ahead: timedelta = timedelta()
     events: list[Event] = field(default_factory=list)
     reader_for: Callable[[DesiredHost, Callable[[], datetime]], StatisticsReader] | None = None
+
+    def now(self) -> datetime:
+        """The time on the stage."""
+        return real_time() + self.ahead
 
     @property
     def repository(self) -> Path:
@@ -238,7 +248,7 @@ class Stage:
         """Make the repository with an empty pool of ``hosts``."""
         self.repository.mkdir()
         self.git("init", "--quiet", "--initial-branch", "main")
-        self.hosts = {name: in_memory(name) for name in hosts}
+        self.hosts = {name: in_memory(name, self.now) for name in hosts}
         manifests = {f"hosts_{name}": host_yaml(name) for name in hosts}
         self.commit("Begin", domops=REPOSITORY_YAML, around=AROUND_YAML, **manifests)
 
@@ -269,6 +279,7 @@ class Stage:
             host_for=self.host_for,
             reader_for=self.reader_for,
             policy=Policy(settle_qemu_s=0, settle_xen_s=0),
+            clock=self.now,
         )
 
     def converge(

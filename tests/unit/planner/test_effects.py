@@ -17,7 +17,7 @@ from reconciler.model.names import (
     Target,
     VolumeName,
 )
-from reconciler.model.observed import ObservedHost, ObservedWorld, RunState
+from reconciler.model.observed import ObservedHost, ObservedSnapshot, ObservedWorld, RunState
 from reconciler.model.options import DiskOptions, IoLimits, Options, Pin
 from reconciler.model.steps import (
     AttachDisk,
@@ -28,6 +28,8 @@ from reconciler.model.steps import (
     CreateSnapshot,
     CreateVolume,
     DefineGuest,
+    DeleteSnapshot,
+    DeleteVolume,
     DestroyGuest,
     DetachDisk,
     DetachNic,
@@ -46,6 +48,7 @@ from reconciler.model.steps import (
     ShutDownGuest,
     StartGuest,
     Step,
+    UndefineGuest,
 )
 from reconciler.planner.case import On
 from reconciler.planner.effects import after, reached, remembered
@@ -77,6 +80,8 @@ def _up() -> Story:
         desired(guest("a", disks=(volume_disk(), drive()))), host(HOSTS[0]), host(HOSTS[1])
     )
     story.passes()
+    old = ObservedSnapshot(name=SnapshotName("old"), taken=START, disks=(), memory=False)
+    story.stage("a", snapshots=(old,))
     return story
 
 
@@ -117,6 +122,8 @@ def _steps(story: Story) -> tuple[Step, ...]:
         ),
         RemoveSeed(**on, pool=POOL, volume=VolumeName("two.iso")),
         GrowVolume(**on, pool=POOL, volume=VolumeName("one.iso"), capacity_bytes=9 * GIB),
+        DeleteVolume(**on, pool=POOL, volume=VolumeName("one.iso"), capacity_bytes=GIB),
+        UndefineGuest(**on, keep_firmware=False, mark=found.mark),
         GrowDisk(**on, target=Target("vda"), capacity_bytes=9 * GIB),
         ShutDownGuest(**on, timeout_s=1),
         DestroyGuest(**on),
@@ -133,6 +140,7 @@ def _steps(story: Story) -> tuple[Step, ...]:
         ChangeNic(**on, nic=replace(card, source=their_nic().source)),
         SetAutostart(**on, on=True),
         CreateSnapshot(**on, name=SnapshotName("one"), quiesced=False, mark=held),
+        DeleteSnapshot(**on, name=SnapshotName("old")),
         ResumeGuest(**on, mark=replace(found.mark, generation=3)),
     )
 
@@ -164,7 +172,7 @@ def test_a_step_is_not_reached_where_what_it_would_change_is_not_there() -> None
     gone = ObservedWorld(hosts={bare.name: replace(bare, guests={}, pools={})})
     story.silent = {bare.name}
     silent = story.look()
-    stopped = (ShutDownGuest, DestroyGuest)
+    stopped = (ShutDownGuest, DestroyGuest, UndefineGuest)
     for step in steps:
         assert not reached(step, silent)
         if not isinstance(step, stopped):
@@ -285,4 +293,7 @@ def test_every_kind_of_step_is_planned_by_some_story() -> None:
     held_still(frozen, frozen.find("a"))
     passed(frozen, desired(intended(named)))
     passed(half, desired(small))
+    passed(frozen, desired())
+    frozen.days(30)
+    passed(frozen, desired())
     assert seen == set(get_args(Step))
