@@ -433,7 +433,11 @@ def _pool(pool: DesiredPool) -> dict[str, Document]:
     return {
         "name": pool.name,
         "mode": pool.mode.value,
-        "budget": {"deletions": pool.budget.deletions, "percent": pool.budget.percent},
+        "budget": {
+            "deletions": pool.budget.deletions,
+            "restarts": pool.budget.restarts,
+            "percent": pool.budget.percent,
+        },
         "trashKeepSeconds": pool.trash_keep_s,
         "where": str(pool.origin),
     }

@@ -13,6 +13,7 @@ from reconciler.cli.page import columns
 from reconciler.cli.picture import UPKEEP, Picture
 from reconciler.cli.render_plan import (
     SHORT_SHA,
+    release,
     remark,
     render_changes,
     told_suspension,
@@ -53,6 +54,7 @@ def render_description(name: GuestName, picture: Picture, page: Page) -> list[Te
     lines += _section("Snapshots", _snapshots(wanted, found, picture, page), page)
     if status.changes:
         lines += [Text(), page.text("Changes", "bold"), *render_changes(status.changes, page)]
+    lines += [page.text(release(held, page)) for held in picture.plan.held if name in held.guests]
     causes = [change for change in status.changes if change.reason is Reason.NEEDS_RESTART]
     lines += _section(
         "Causes of the pending restart",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.cli import words
 from reconciler.cli.page import columns
+from reconciler.cli.render_plan import CLASSES
 from reconciler.model.observed import ObservedHost, SilentHost
 from reconciler.model.plan import Fate, Health, Label, Reason, Sync
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from reconciler.cli.picture import Picture
     from reconciler.model.desired import DesiredHost
     from reconciler.model.observed import ObservedGuest
-    from reconciler.model.plan import GuestStatus
+    from reconciler.model.plan import GuestStatus, Held
 
 NOTHING = "\N{EN DASH}"
 SHORT_SHA = 7
@@ -225,9 +226,16 @@ def _host_row(
     return row
 
 
+def _held(held: Held) -> str:
+    """``621a-63dc-077e: 2 deletions (dns and web)``."""
+    word = held.counted if len(held.acts) == 1 else CLASSES[held.counted]
+    return f"{held.plan_id}: {len(held.acts)} {word} ({words.listed(held.guests, most=3)})"
+
+
 def render_pools(picture: Picture, page: Page, *, wide: bool) -> list[Text]:
     """Every pool, with its mode, how much of it answered, and what it holds back."""
-    head = ["NAME", "MODE", "HOSTS", "GUESTS", "DELETIONS A DAY", "TRASH KEPT", "HELD"]
+    head = ["NAME", "MODE", "HOSTS", "GUESTS", "DELETIONS A DAY", "RESTARTS A DAY", "TRASH KEPT"]
+    head.append("HELD")
     if wide:
         head.append("MANIFEST")
     rows = []
@@ -240,8 +248,9 @@ def render_pools(picture: Picture, page: Page, *, wide: bool) -> list[Text]:
             (f"{answered} of {hosts} answered", "green" if answered == hosts else "yellow"),
             (str(sum(guest.pool == name for guest in picture.world.guests.values())), ""),
             (f"{pool.budget.deletions} or {pool.budget.percent} %", ""),
+            (f"{pool.budget.restarts} or {pool.budget.percent} %", ""),
             (words.duration(pool.trash_keep_s), ""),
-            ("; ".join(f"{one.plan_id}: {words.listed(one.guests, most=3)}" for one in held), ""),
+            ("; ".join(map(_held, held)), ""),
         ]
         if wide:
             row.append((str(pool.origin), ""))

@@ -324,18 +324,19 @@ def _it(number: int) -> str:
     return "it" if number == 1 else "them"
 
 
-_CLASSES = {
+CLASSES = {
     Counted.DELETION: "deletions",
     Counted.EMPTYING: "emptyings of the trash",
     Counted.RESTART: "restarts",
     Counted.MIGRATION: "moves",
 }
+"""What the acts of a class are called."""
 
 
-def _release(held: Held, page: Page) -> str:
+def release(held: Held, page: Page) -> str:
     """What lets acts through that are held together."""
     pool = f" of pool {held.pool}" if held.pool is not None else ""
-    which = f"To let the held {_CLASSES[held.counted]}{pool} through"
+    which = f"To let the held {CLASSES[held.counted]}{pool} through"
     trailer = f'"Domops-Approve: {held.plan_id}"'
     if held.protected:
         return f"{which} although they are protected: a commit of its own with {trailer}."
@@ -346,7 +347,7 @@ def _release(held: Held, page: Page) -> str:
 def next_acts(picture: Picture, page: Page) -> list[str]:
     """What a person can do about what is held, and what becomes of what is deleted."""
     changes = picture.changes()
-    sentences = [_release(held, page) for held in picture.plan.held]
+    sentences = [release(held, page) for held in picture.plan.held]
     warned = {change.guest for change in changes if change.reason is Reason.WARN_MODE}
     pools = [name for name, pool in picture.world.pools.items() if pool.mode is PoolMode.WARN]
     if warned:

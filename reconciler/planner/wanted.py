@@ -155,7 +155,10 @@ def wanted(
     all_filled = all(full for full, here in zip(filled, present, strict=True) if here)
     if not creating or (all_filled and not seeding.pending):
         seeding = seeding.filled()
-        entries = [replace(entry, filled=full) for entry, full in zip(entries, filled, strict=True)]
+        entries = [
+            entry if entry.detached else replace(entry, filled=full)  # let go unused, it stays so
+            for entry, full in zip(entries, filled, strict=True)
+        ]
     unfilled = tuple(
         entry
         for entry, full, here in zip(entries, filled, present, strict=True)

@@ -1,4 +1,4 @@
-"""Promise 5: the deletions that one change causes are bounded, and held together beyond that."""
+"""Promise 5: the counted acts that one change causes are bounded, and held together beyond that."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from functools import cache
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.model.counted import Counted
-from reconciler.model.desired import Budget, DesiredWorld
+from reconciler.model.counted import Act, Counted
+from reconciler.model.definition import Vcpus
+from reconciler.model.desired import Budget, DesiredSnapshot, DesiredWorld, RestartWhen
 from reconciler.model.mark import Phase
-from reconciler.model.names import GuestName, Sha
+from reconciler.model.names import GuestName, Sha, SnapshotName
 from reconciler.model.observed import ObservedHost, SilentHost, StateReason
 from reconciler.model.operation import Operation
 from reconciler.model.plan import Fate, Plan
 from reconciler.model.steps import SetMark, SetMemory
 from reconciler.planner.budget import allowance
-from tests.strategies.worlds import HOSTS, Story, desired, guest, host, pool
+from tests.strategies.worlds import HOSTS, Story, desired, guest, host, pool, volume_disk
 
 NINE = tuple("abcdefghi")
 
@@ -181,6 +182,89 @@ def test_an_approval_lets_exactly_those_through_also_after_some_are_done(
         story.now += timedelta(seconds=1)
     assert set(begun) == set(gone)
     assert not story.plan().held
+
+
+SNAPSHOT = DesiredSnapshot(name=SnapshotName("s"))
+wishes = st.fixed_dictionaries(
+    {name: st.none() | st.tuples(st.booleans(), st.booleans(), st.integers(4, 5)) for name in "ab"}
+)
+"""Of each guest that is there: whether it has a second disk, names a snapshot, and its maximum."""
+
+
+def _wished(
+    wish: dict[str, tuple[bool, bool, int] | None], deletions: int, restarts: int
+) -> DesiredWorld:
+    root, data = volume_disk(qcow2=True), volume_disk("data", qcow2=True)
+    guests = [
+        guest(
+            name,
+            nics=(),
+            disks=(root, data) if parts[0] else (root,),
+            snapshots=(SNAPSHOT,) if parts[1] else (),
+            cpus=Vcpus(count=1, maximum=parts[2]),
+            restart=RestartWhen.NOW,
+        )
+        for name, parts in wish.items()
+        if parts is not None
+    ]
+    budget = Budget(deletions=deletions, restarts=restarts)
+    return desired(*guests, pools=(pool(budget=budget),))
+
+
+def _taken_back(act: Act, world: DesiredWorld) -> bool:
+    """Whether what the act did is asked for again; a restart cannot be taken back."""
+    wanted = world.guests.get(act.guest)
+    if wanted is None or act.counted is Counted.RESTART:
+        return False
+    parts = {f"disks[{disk.name}]" for disk in wanted.disks}
+    parts |= {f"snapshots[{snapshot.name}]" for snapshot in wanted.snapshots}
+    return act.part in {"", *parts}
+
+
+@given(
+    first=wishes,
+    commits=st.lists(
+        st.tuples(wishes, st.sampled_from((0, 1, 3600, 43200, 90000)), st.booleans()),
+        min_size=1,
+        max_size=5,
+    ),
+    deletions=st.integers(0, 2),
+    restarts=st.integers(0, 2),
+)
+def test_no_class_exceeds_its_number_within_a_day_and_a_lost_memory_frees_nothing(
+    first: dict[str, tuple[bool, bool, int] | None],
+    commits: list[tuple[dict[str, tuple[bool, bool, int] | None], int, bool]],
+    deletions: int,
+    restarts: int,
+) -> None:
+    """Guests, disks, snapshots and restarts, whatever is committed; what is left over is held.
+
+    A step that begins a counted act says so, and what its mark says is what it said.
+    """
+    story = Story.of(_wished(first, deletions, restarts), host(HOSTS[0]), host(HOSTS[1]))
+    story.passes(wait=False)
+    allowed = {Counted.DELETION: deletions, Counted.RESTART: restarts}
+    begun: list[tuple[datetime, Act]] = []
+    for wish, seconds, forgets in commits:
+        story.arrive(_wished(wish, deletions, restarts))
+        begun = [(at, act) for at, act in begun if not _taken_back(act, story.desired)]
+        for _ in range(20):
+            outcome = story.plan()
+            begun += [(story.now, act) for one in outcome.steps for act in one.counted]
+            for counted, number in allowed.items():
+                recent = [
+                    act
+                    for at, act in begun
+                    if act.counted is counted and story.now - at < timedelta(hours=24)
+                ]
+                assert len(recent) <= number, recent
+            if not outcome.steps:
+                break
+            if forgets:
+                story.forget()
+            story.carry_out(outcome)
+            story.now += timedelta(seconds=1)
+        story.now += timedelta(seconds=seconds)
 
 
 def test_the_smaller_of_number_and_percentage_wins_from_ten_guests() -> None:

@@ -279,6 +279,27 @@ def test_approve_takes_the_id_that_the_plan_names() -> None:
     assert "lists and web" in result.stdout
 
 
+def test_what_is_protected_is_let_through_by_a_commit_and_not_by_the_command() -> None:
+    """The plan says so beside the id, and so does the command."""
+    standing = Standing(world=wish(), observed=made(wish(guest("lists", more="  protect: true\n"))))
+    shown = call(standing, "plan").stdout
+    told = re.search(r"a commit of its own with\s+\"Domops-Approve: (\S+)\"", shown)
+    assert told is not None
+    result = call(standing, f"approve {told[1]}")
+    assert result.exit_code == ExitCode.ERROR
+    assert "git commit --allow-empty" in " ".join(result.stderr.split())
+    assert not standing.approved
+    described = call(standing, "describe guest lists").stdout
+    assert told[1] in described
+    [held] = json.loads(call(standing, "plan -o json").stdout)["held"]
+    assert (held["class"], held["acts"], held["byCommitOnly"], held["until"]) == (
+        "deletion",
+        ["delete lists"],
+        True,
+        None,
+    )
+
+
 def test_approving_what_is_not_held_is_an_error_that_names_what_is() -> None:
     standing = held()
     result = call(standing, "approve 0000-0000-0000")

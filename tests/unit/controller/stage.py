@@ -191,6 +191,8 @@ class Stage:
     hosts: dict[str, GatedHost] = field(default_factory=dict)
     patience_s: float = 5
     address: str | None = None
+    path: str = ""
+    ref: str = "main"
     keys: Keyring | None = None
     ahead: timedelta = timedelta()
     events: list[Event] = field(default_factory=list)
@@ -256,6 +258,8 @@ class Stage:
         """Settings for this stage."""
         return Settings(
             repository=self.address or str(self.repository),
+            path=self.path,
+            ref=self.ref,
             state_dir=self.state,
             patience_s=self.patience_s,
             grace_s=1,
