@@ -102,8 +102,9 @@ def go_on(found: Found) -> Move:
 def obstacle(found: Found, ground: Ground) -> Block | None:
     """Why the guest cannot be emptied, be it that it was begun."""
     guest, mark, host = found.guest, found.mark, found.host
-    if mark.protected:
-        return _held(Reason.PROTECTED, "it is protected, and stays in the trash")
+    protection = _protection(mark)
+    if protection:
+        return _held(Reason.PROTECTED, protection)
     if found.elsewhere:
         why = f"another copy of it could be elsewhere: {found.elsewhere}"
         return Block(reason=Reason.HOST_UNKNOWN, message=why)
@@ -125,6 +126,19 @@ def obstacle(found: Found, ground: Ground) -> Block | None:
             why = f"{pool} is shared with {silent}, which is silent and may use it"
             return Block(reason=Reason.HOST_UNKNOWN, message=why)
     return None
+
+
+def _protection(mark: Mark) -> str:
+    """What protects the guest or one of its disks, in a sentence; empty where nothing does."""
+    if mark.protected:
+        return "it is protected, and stays in the trash"
+    for disk in mark.disks:
+        if disk.protected:
+            return (
+                f"its disk {disk.name} is protected, so it stays in the trash; bring it back with"
+                " protect: false, then delete it"
+            )
+    return ""
 
 
 def removable(mark: Mark) -> frozenset[Place]:

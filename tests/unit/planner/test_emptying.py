@@ -76,6 +76,25 @@ def test_it_is_emptied_after_the_date_and_the_days_and_the_domain_goes_last() ->
     assert first.mark.trash.emptying is not None
 
 
+def test_a_guest_with_a_protected_disk_stays_until_that_is_lifted() -> None:
+    disks = (volume_disk("root"), replace(volume_disk("data"), protect=True))
+    story = _deleted(disks=disks)
+    story.days(60)
+    plans = story.passes()
+    assert not _steps(plans)
+    (change,) = plans[-1].statuses[NAME].changes
+    assert (change.fate, change.reason) == (Fate.HELD, Reason.PROTECTED)
+    assert change.message.startswith("its disk data is protected")
+    unprotected = guest("a", disks=(volume_disk("root"), volume_disk("data")))
+    away = story.desired
+    story.arrive(replace(away, guests={NAME: unprotected}))
+    story.passes()
+    story.arrive(away)
+    story.passes()
+    story.days(30)
+    assert "UndefineGuest" in _steps(story.passes())
+
+
 def test_a_clock_a_year_ahead_empties_nothing() -> None:
     """It makes the date come, and counts as one day."""
     story = _deleted()
