@@ -19,8 +19,16 @@ MEANINGS: dict[Reason, Meaning] = {
     Reason.HOST_UNKNOWN: Meaning(
         means="A host on which the guest could be did not answer in full, so the guest might run "
         "there. It is neither made, nor started, nor deleted: one guest never runs twice.",
-        to_do="Bring the host back. If it is gone for good, set `state: retired` in its manifest, "
-        "once you know that nothing runs on it any more.",
+        to_do="Bring the host back. If it will not be back soon, cut it off for certain (power, or "
+        "storage and network) and set `state: fenced` in its manifest; `state: retired` if it is "
+        "gone for good.",
+    ),
+    Reason.HOST_FENCED: Meaning(
+        means="The guest is on a host that is declared `state: fenced` and answers all the same. "
+        "Nothing is done to it there, and no other one is made or started: its disks are there, "
+        "and if it runs, a second one would run beside it.",
+        to_do="Write `state: active` to have the host and its guests back. Or, if the guest shall "
+        "live elsewhere, stop it and undefine it on that host by hand.",
     ),
     Reason.GUEST_UNKNOWN: Meaning(
         means="A writing call for the guest was given up without an answer and may still take "

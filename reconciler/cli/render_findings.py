@@ -26,6 +26,7 @@ MEANINGS: dict[Check, str] = {
     Check.CONTROLLER: "A controller works on the state directory.",
     Check.CLOCK: "No commit comes from the future; a host's own clock is not visible.",
     Check.ANSWERS: "The host answers in full, and as the machine that its manifest names.",
+    Check.FENCED: "No host that is declared `state: fenced` answers.",
     Check.VERSIONS: "The versions of libvirt and of the hypervisor.",
     Check.GUEST_TYPES: "The host runs the types of guest that its pool may put there.",
     Check.ACCELERATION: "Guests run on hardware virtualisation, not under emulation.",

@@ -35,6 +35,7 @@ from reconciler.model.steps import (
     RemoveSeed,
 )
 from reconciler.planner.effects import reached
+from reconciler.planner.fencing import binding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -179,7 +180,7 @@ class Executor:
         intent = guest.intent if guest else None
         with self._changed:
             now = self._clock()
-            if not self._may_begin(step) or self._failures.keep_back(step, intent, now):
+            if not self._may_begin(step, desired) or self._failures.keep_back(step, intent, now):
                 return False
             if isinstance(step, _Fills):
                 self._set_filled(step, filled=False)
@@ -205,8 +206,9 @@ class Executor:
             threading.Thread(target=self._look_how_far, args=(one,), name=name, daemon=True).start()
         return True
 
-    def _may_begin(self, step: Step) -> bool:
-        if self._closed or any(one.guest == step.guest for one in self.operations()):
+    def _may_begin(self, step: Step, desired: DesiredWorld) -> bool:
+        bound = binding(self.operations(), desired)
+        if self._closed or any(one.guest == step.guest for one in bound):
             return False
         there = [one for one in self._running.values() if one.planned.step.host == step.host]
         return (

@@ -35,6 +35,7 @@ class Check(StrEnum):
     CONTROLLER = "Controller"
     CLOCK = "Clock"
     ANSWERS = "Answers"
+    FENCED = "Fenced"
     VERSIONS = "Versions"
     GUEST_TYPES = "GuestTypes"
     ACCELERATION = "Acceleration"

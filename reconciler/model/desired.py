@@ -67,11 +67,15 @@ class Origin:
 
 
 class HostState(StrEnum):
-    """What a host may be used for; ``RETIRED`` is the only way for a host to leave."""
+    """What a host may be used for; ``RETIRED`` is the only way for a host to leave.
+
+    ``FENCED`` is a person's word that the host was cut off, so that nothing runs on it.
+    """
 
     ACTIVE = "active"
     CORDONED = "cordoned"
     DRAINED = "drained"
+    FENCED = "fenced"
     RETIRED = "retired"
 
 

@@ -51,6 +51,7 @@ class Reason(StrEnum):
     """Why something waits, is held or is refused; each is documented in the reference."""
 
     HOST_UNKNOWN = "HostUnknown"
+    HOST_FENCED = "HostFenced"
     GUEST_UNKNOWN = "GuestUnknown"
     OPERATION_RUNNING = "OperationRunning"
     SETTLING = "Settling"

@@ -58,6 +58,10 @@ def check_up(
         if isinstance(host, ObservedHost):
             findings.extend(_host(world, manifest, host, inspections[name]))
             findings.append(foreign[name])
+            if manifest.state is HostState.FENCED:
+                findings.append(_answers_though_fenced(name))
+        elif manifest.state is HostState.FENCED:
+            findings.append(_fine(Check.FENCED, name, "does not answer, and is declared fenced"))
         else:
             why = host.why if host is not None else "it was not asked"
             findings.append(
@@ -71,6 +75,16 @@ def check_up(
                 )
             )
     return tuple(findings)
+
+
+def _answers_though_fenced(name: HostName) -> Finding:
+    return Finding(
+        check=Check.FENCED,
+        host=name,
+        judgement=_PROBLEM,
+        message="answers, although it is declared fenced; nothing on it is touched",
+        advice="write state: active to have it back, after a look at what runs there and elsewhere",
+    )
 
 
 def paths_of(world: DesiredWorld, manifest: DesiredHost) -> frozenset[str]:

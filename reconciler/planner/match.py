@@ -14,6 +14,7 @@ from reconciler.model.desired import HostState
 from reconciler.model.mark import Phase
 from reconciler.model.observed import ObservedGuest, ObservedHost, ObservedWorld, SilentHost
 from reconciler.model.plan import Foreign, Reason
+from reconciler.planner.fencing import fenced_hosts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -63,6 +64,9 @@ class Adoptable:
     guest: ObservedGuest
 
 
+_SAID_TO_BE_EMPTY = (HostState.RETIRED, HostState.FENCED)
+"""Of which a person says that no guest runs there, whether they answer or not."""
+
 Match = Found | Missing | Unclear | Adoptable
 
 
@@ -94,7 +98,8 @@ def match(
     for name in sorted(index.owned.keys() - desired.guests.keys()):
         copies = index.owned[name]
         orphans[name] = _home(name, copies, index, desired, observed, memory, None)
-    return Matching(guests=guests, orphans=orphans, foreign=tuple(index.foreign))
+    foreign = (*index.foreign, *_leftovers(index))
+    return Matching(guests=guests, orphans=orphans, foreign=foreign)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,10 +127,12 @@ class Part:
 class Index:
     """All that was seen, by what a guest is known by.
 
-    ``certain`` says that there is no host, silent or departed, on which anything could be.
+    ``certain`` says that there is no host, silent or departed, on which anything could be;
+    ``fenced`` are the hosts of Note [Fenced].
     """
 
     certain: bool
+    fenced: AbstractSet[HostName] = frozenset()
     owned: dict[GuestName, list[Copy]] = field(default_factory=dict)
     strange_uuids: dict[UUID, list[tuple[ObservedHost, ObservedGuest]]] = field(
         default_factory=lambda: defaultdict(list)
@@ -148,7 +155,7 @@ def index_of(
     parts: dict[HostName, Part],
 ) -> Index:
     """Put the index together; ``parts`` are those of earlier answers, and are kept up to date."""
-    index = Index(certain=_is_certain(desired, observed, memory))
+    index = Index(certain=_is_certain(desired, observed, memory), fenced=fenced_hosts(desired))
     index.condemned.update({one.guest: one for one in operations if one.condemned})
     for host in observed.answered():
         part = parts.get(host.name)
@@ -171,7 +178,7 @@ def _is_certain(desired: DesiredWorld, observed: ObservedWorld, memory: Memory) 
     return memory.departed == () and all(
         isinstance(observed.hosts.get(host.name), ObservedHost)
         for host in desired.hosts.values()
-        if host.state is not HostState.RETIRED
+        if host.state not in _SAID_TO_BE_EMPTY
     )
 
 
@@ -198,6 +205,23 @@ def _part(host: ObservedHost, repository: UUID) -> Part:
         ),
         foreign=tuple(foreign),
     )
+
+
+def _leftovers(index: Index) -> Iterator[Foreign]:
+    """The copies on fenced hosts of guests that are elsewhere, too."""
+    if not index.fenced:
+        return
+    for name, copies in sorted(index.owned.items()):
+        there = [copy for copy in copies if copy.host.name in index.fenced]
+        if there == copies:
+            continue
+        for copy in there:
+            what = "a running" if copy.guest.active else "a stopped"
+            message = (
+                f"{what} copy of {name} is left on this fenced host; take what it has that is"
+                " still wanted, then undefine it by hand"
+            )
+            yield Foreign(host=copy.host.name, name=copy.guest.name, message=message)
 
 
 def _mark_problem(guest: ObservedGuest, repository: UUID) -> str:
@@ -275,7 +299,9 @@ def _stranger(
 def _adoptable(
     guest: DesiredGuest, host: ObservedHost, domain: ObservedGuest, desired: DesiredWorld
 ) -> Adoptable | Unclear:
-    """The domain, unless it is somebody's or out of place."""
+    """The domain, unless it is somebody's, out of place, or on a host that is cut off."""
+    if desired.hosts[host.name].state is HostState.FENCED:
+        return _only_there(host.name, f"{domain.name} is")
     if not _may_be_on(guest, host, desired):
         return Unclear(
             reason=Reason.PINNED_ELSEWHERE,
@@ -346,13 +372,24 @@ def _home(
             )
     running = [copy for copy in copies if copy.guest.active]
     if len(running) > 1:
-        where = " and ".join(sorted(copy.host.name for copy in running))
+        where = " and ".join(
+            f"{copy.host.name} (declared fenced)"
+            if copy.host.name in index.fenced
+            else copy.host.name
+            for copy in sorted(running, key=lambda copy: copy.host.name)
+        )
         return Unclear(reason=Reason.CONFLICT, message=f"it runs on {where}; stop one by hand")
     if running:
         home = running[0]
+        if home.host.name in index.fenced:
+            return _only_there(home.host.name, "it runs")
         return Found(host=home.host, guest=home.guest, mark=home.mark)
-    highest = max(copy.mark.generation for copy in copies)
-    homes = [copy for copy in copies if copy.mark.generation == highest]
+    within = [copy for copy in copies if copy.host.name not in index.fenced]
+    if not within:
+        where = copies[0].host.name
+        return _only_there(where, "it is defined, and stopped,")
+    highest = max(copy.mark.generation for copy in within)
+    homes = [copy for copy in within if copy.mark.generation == highest]
     if len(homes) > 1:
         where = " and ".join(sorted(copy.host.name for copy in homes))
         return Unclear(
@@ -362,6 +399,15 @@ def _home(
     home = homes[0]
     doubt = () if index.certain else _could_be(name, pool, desired, observed, memory)
     return Found(host=home.host, guest=home.guest, mark=home.mark, elsewhere="; ".join(doubt))
+
+
+def _only_there(host: HostName, how: str) -> Unclear:
+    return Unclear(
+        reason=Reason.HOST_FENCED,
+        message=f"{how} on {host}, which answers although it is declared fenced; write state:"
+        " active to have it back, or take it off that host by hand",
+        host=host,
+    )
 
 
 def _could_be(
@@ -398,7 +444,7 @@ def _could_be(
 
 def could_have(name: GuestName, pool: PoolName | None, host: DesiredHost, memory: Memory) -> bool:
     """Whether only the host's own word can say that the guest is not on it."""
-    if host.state is HostState.RETIRED:
+    if host.state in _SAID_TO_BE_EMPTY:
         return False
     history = memory.guests.get(name)
     if history is None:

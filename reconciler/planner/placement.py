@@ -72,6 +72,9 @@ class Placing:
         fitting: list[tuple[int, HostName, ObservedHost, Wanted]] = []
         refusals: list[str] = []
         for manifest in self._candidates(guest):
+            if manifest.state is not HostState.ACTIVE:
+                refusals.append(f"{manifest.name} is {manifest.state}")
+                continue
             host = self._observed.hosts.get(manifest.name)
             if not isinstance(host, ObservedHost):
                 refusals.append(f"{manifest.name} is silent")
@@ -117,8 +120,6 @@ class Placing:
     def _obstacles(
         self, guest: DesiredGuest, manifest: DesiredHost, host: ObservedHost
     ) -> Iterator[str]:
-        if manifest.state is not HostState.ACTIVE:
-            yield f"is {manifest.state}"
         xen = host.domain_type is DomainType.XEN
         type_ = guest.type or (GuestType.PVH if xen else GuestType.HVM)
         if (type_, guest.arch) not in host.guest_types:

@@ -22,6 +22,7 @@ from reconciler.planner.adoption import adopt, nothing_to_adopt
 from reconciler.planner.budget import NO_RULINGS, rule
 from reconciler.planner.case import Ground, Verdict
 from reconciler.planner.classify import classify
+from reconciler.planner.fencing import binding
 from reconciler.planner.match import Adoptable, Found, Missing, Unclear, index_of, match
 from reconciler.planner.memo import Inputs, Memo, busy
 from reconciler.planner.order import Around, order
@@ -60,7 +61,11 @@ def plan(
     ``memo`` saves work and changes nothing, see Note [Memo].
     """
     inputs = Inputs(
-        desired=desired, observed=observed, operations=operations, memory=memory, policy=policy
+        desired=desired,
+        observed=observed,
+        operations=binding(operations, desired),
+        memory=memory,
+        policy=policy,
     )
     memo = memo if memo is not None else Memo()
     known = memo.same_plan(inputs, now)

@@ -41,7 +41,8 @@ def witnesses(
         needed |= {
             host.name
             for host in desired.hosts.values()
-            if could_have(step.guest, pool, host, memory)
+            # A fenced host that answers is heard all the same, see Note [Fenced].
+            if host.state is HostState.FENCED or could_have(step.guest, pool, host, memory)
         }
         needed |= memory.renamed
     if planned.counted:

@@ -53,6 +53,43 @@ BUGS = (
         new="{one.guest: one for one in operations if not one.condemned}",
     ),
     Bug(
+        what="what is seen on a fenced host is overlooked",
+        file="match.py",
+        old="    copies = index.owned.get(guest.name)\n    if copies:",
+        new="    copies = index.owned.get(guest.name)\n"
+        "    if copies and copies[0].host.name not in index.fenced:",
+    ),
+    Bug(
+        what="a copy on a fenced host is home if its generation is the highest",
+        file="match.py",
+        old="    within = [copy for copy in copies if copy.host.name not in index.fenced]",
+        new="    within = copies",
+    ),
+    Bug(
+        what="a guest that runs on a fenced host is acted on there",
+        file="match.py",
+        old="        if home.host.name in index.fenced:\n",
+        new="        if home.host.name in index.condemned:\n",
+    ),
+    Bug(
+        what="a call on a fenced host binds its guest",
+        file="fencing.py",
+        old="if one.host not in fenced)",
+        new="if one.host or one.host not in fenced)",
+    ),
+    Bug(
+        what="a fenced host that answers is not heard before a guest is made elsewhere",
+        file="witnesses.py",
+        old="            if host.state is HostState.FENCED or could_have(",
+        new="            if could_have(",
+    ),
+    Bug(
+        what="a host that is to be drained counts as fenced",
+        file="match.py",
+        old="_SAID_TO_BE_EMPTY = (HostState.RETIRED, HostState.FENCED)",
+        new="_SAID_TO_BE_EMPTY = (HostState.RETIRED, HostState.FENCED, HostState.DRAINED)",
+    ),
+    Bug(
         what="an answer from before the pass is enough to start a guest",
         file="witnesses.py",
         old="    if not _runs_there_as_ours(step, observed):",

@@ -13,6 +13,7 @@ from reconciler.controller.fresh import plan_on_fresh_words, rests_on_fresh_word
 from reconciler.controller.results import Look
 from reconciler.controller.worlds import Standing
 from reconciler.model.definition import Vcpus
+from reconciler.model.desired import HostState
 from reconciler.model.observed import ObservedHost, ObservedWorld, SilentHost
 from reconciler.planner import plan
 from tests.properties.test_promise_1_never_twice import running_in
@@ -110,6 +111,18 @@ def test_where_nothing_has_changed_the_same_begins_whoever_is_asked() -> None:
         look, planned = keeping.begins(due)
         assert [one.step.guest for one in planned.steps] == ["a"]
         assert look.fresh == {*HOSTS[:2]}
+
+
+def test_a_guest_is_made_only_after_a_fenced_host_that_answers_was_heard_again() -> None:
+    """It may have come to life since: what is seen counts for more than what was said."""
+    story = Story.of(desired(guest("a")), *[host(name) for name in HOSTS[:2]])
+    fenced = replace(story.desired.hosts[HOSTS[1]], state=HostState.FENCED)
+    story.desired = replace(story.desired, hosts={**story.desired.hosts, fenced.name: fenced})
+    keeping = Keeping(story)
+    keeping.begins(HOSTS)
+    look, planned = keeping.begins(frozenset())
+    assert [one.step.guest for one in planned.steps] == ["a"]
+    assert look.fresh == {*HOSTS[:2]}
 
 
 def test_a_deletion_rests_on_every_host_of_its_pool() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reconciler.model.desired import HostState
 from reconciler.model.memory import Memory
 from reconciler.model.observed import RunState, StateReason
 from reconciler.model.operation import Operation
@@ -17,7 +18,7 @@ from tests.strategies.stories import Event, events, stories
 from tests.strategies.worlds import HOSTS, Story, desired, guest, host
 
 if TYPE_CHECKING:
-    from reconciler.model.names import GuestName
+    from reconciler.model.names import GuestName, HostName
     from reconciler.model.plan import Plan
 
 
@@ -32,9 +33,11 @@ def running_in(story: Story) -> Counter[GuestName]:
 
 
 def _defined_on(story: Story, name: GuestName) -> set[str]:
+    """Where the guest is; what is left on hosts that were cut off does not run."""
     return {
         each.name
         for each in story.hosts.values()
+        if each.name not in story.fenced
         for one in each.observe().guests.values()
         if one.mark is not None and one.mark.uuid == one.uuid and one.mark.guest == name
     }
@@ -149,6 +152,60 @@ def test_a_stopped_guest_is_not_started_while_a_host_is_silent() -> None:
     story.silent = set()
     story.passes()
     assert story.find("a").state is RunState.RUNNING
+
+
+def _fenced(story: Story, name: HostName) -> Story:
+    there = replace(story.desired.hosts[name], state=HostState.FENCED)
+    story.desired = replace(story.desired, hosts={**story.desired.hosts, name: there})
+    return story
+
+
+def test_what_was_on_a_fenced_host_is_made_elsewhere_also_without_memory() -> None:
+    """A person's word takes the place of the host's."""
+    story = Story.of(desired(guest("a")), host(HOSTS[0]), host(HOSTS[1]))
+    story.passes()
+    home = story.host_of("a").name
+    story.silent = {home}
+    assert not story.plan().steps
+    assert not _without_memory_of(story).steps
+    story.forget()
+    story.silent = {home}
+    assert not story.plan().steps
+    _fenced(story, home)
+    story.hosts[home].stage_stop(story.find("a").uuid, StateReason.UNKNOWN)
+    story.passes()
+    assert running_in(story) == {"a": 1}
+
+
+def test_a_call_that_is_out_on_a_fenced_host_binds_nobody() -> None:
+    """It died with its host."""
+    story = Story.of(desired(guest("a")), host(HOSTS[0]), host(HOSTS[1]))
+    step = story.plan().steps[0].step
+    story.operations = (
+        Operation(
+            guest=step.guest,
+            host=step.host,
+            step=step,
+            began=story.now,
+            deadline=story.now,
+            condemned=True,
+        ),
+    )
+    story.touch(step)
+    story.silent = {step.host}
+    assert not story.plan().steps
+    _fenced(story, step.host)
+    assert {one.step.host for one in story.plan().steps} == {*HOSTS[:2]} - {step.host}
+
+
+def test_a_guest_that_still_runs_on_a_fenced_host_that_answers_is_started_nowhere() -> None:
+    """What is seen counts for more than what was said; nothing is done to it there either."""
+    story = Story.of(desired(guest("a")), host(HOSTS[0]), host(HOSTS[1]))
+    story.passes()
+    _fenced(story, story.host_of("a").name)
+    assert not [one for one in story.passes() if one.steps]
+    story.arrive(replace(desired(), hosts=story.desired.hosts))
+    assert not [one for one in story.passes() if one.steps]
 
 
 def test_a_domain_with_the_same_uuid_and_no_mark_elsewhere_stalls_the_guest() -> None:

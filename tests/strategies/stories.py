@@ -25,6 +25,7 @@ from reconciler.model.desired import (
     DesiredSnapshot,
     DesiredWorld,
     GuestState,
+    HostState,
     RestartWhen,
     StartAfter,
 )
@@ -303,6 +304,32 @@ def departure(name: HostName) -> Event:
     return event
 
 
+def fencing(name: HostName) -> Event:
+    """A host is cut off and declared fenced, or declared to be as it was, and back.
+
+    What was begun on it dies with it, and so does what runs there.
+    """
+
+    def event(story: Story) -> None:
+        there = story.desired.hosts.get(name)
+        if there is None:
+            return
+        if there.state is HostState.FENCED:
+            state = HostState.ACTIVE
+            story.silent -= {name}
+        else:
+            state = HostState.FENCED
+            story.silent |= {name}
+            story.fenced[name] = story.now
+            for found in story.hosts[name].observe().guests.values():
+                if found.active:
+                    story.hosts[name].stage_stop(found.uuid, StateReason.UNKNOWN)
+        hosts = {**story.desired.hosts, name: replace(there, state=state)}
+        story.desired = replace(story.desired, hosts=hosts)
+
+    return event
+
+
 def commit(wish: DesiredWorld) -> Event:
     """A commit with other guests arrives; hosts come and go only by ``departure``."""
 
@@ -338,9 +365,12 @@ def condemned(story: Story) -> None:
 
 
 def returning(story: Story) -> None:
-    """A call that had been given up has its effect after all, and returns."""
+    """A call that had been given up has its effect after all, and returns; or its host is dead."""
     for operation in story.operations[:1]:
         story.operations = story.operations[1:]
+        cut_off = story.fenced.get(operation.host)
+        if cut_off is not None and operation.began <= cut_off:
+            continue
         try:
             story.hosts[operation.host].carry_out(operation.step)
         except DomopsError:
@@ -530,6 +560,7 @@ def events(*, doubts: bool = True) -> st.SearchStrategy[Event]:
             st.sampled_from(HOSTS).map(silence),
             st.sampled_from(HOSTS).map(silence),
             st.sampled_from(HOSTS).map(departure),
+            st.sampled_from(HOSTS).map(fencing),
             st.sampled_from((forgetting, condemned, returning)),
         ]
     return st.one_of(plain)

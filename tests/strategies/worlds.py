@@ -7,7 +7,7 @@ people and machines do behind domops' back. Only what could come about is ever d
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from hashlib import blake2b
 from typing import TYPE_CHECKING
@@ -453,6 +453,9 @@ class Story:
 
     open_ports: set[OpenPort]
     """The ports that take connections; whoever asks is told after the plan that asked."""
+
+    fenced: dict[HostName, datetime] = field(default_factory=dict)
+    """When each host was cut off last, of those that ever were."""
 
     @classmethod
     def of(cls, wish: DesiredWorld, *observed: ObservedHost, **policy: object) -> Story:

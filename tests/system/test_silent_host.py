@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.model.names import GuestName
 from reconciler.model.observed import ObservedGuest, ObservedHost, RunState, StateReason
-from reconciler.model.plan import PlannedStep
+from reconciler.model.plan import PlannedStep, Reason
 from tests.unit.controller.stage import Stage, guest_yaml, host_yaml
 
 # Not marked as a system test: it needs no hypervisor.
@@ -129,6 +130,45 @@ def test_a_host_declared_gone_in_git_holds_nothing_back(
         shutil.rmtree(stage.state)
     stage.apply()
     assert [name for name in others if "web" in stage.hosts[name].guests()]
+
+
+@pytest.mark.parametrize("state_deleted", [False, True], ids=["state-kept", "state-deleted"])
+def test_a_fenced_host_that_answers_again_is_shown_and_left_as_it_is(
+    stage: Stage, *, state_deleted: bool
+) -> None:
+    """Its guest lives elsewhere by then: a leftover if it is off, a conflict if it runs."""
+    home, others = _silence(stage)
+    was = stage.hosts[home].guests()["web"]
+    stage.commit("Power cut by hand: fan is dead", **{f"hosts_{home}": _fenced(home)})
+    if state_deleted:
+        shutil.rmtree(stage.state)
+    stage.apply()
+    [new] = [name for name in others if "web" in stage.hosts[name].guests()]
+    assert stage.hosts[new].guests()["web"].active
+
+    stage.hosts[home].memory.stage_stop(was.uuid, StateReason.UNKNOWN)
+    stage.hosts[home].memory.stage_silence(None)
+    before = stage.writes()
+    assert _planned(stage) == ()
+    assert stage.writes() == before
+    assert not stage.hosts[home].guests()["web"].active
+    with stage.open() as opened:
+        plan = opened.controller.pass_once(enforce=True).plan
+        assert plan is not None
+        assert [(one.host, one.name) for one in plan.foreign] == [(home, "web")]
+
+    _stage_guest(stage, home, was)
+    assert _planned(stage) == ()
+    assert stage.writes() == before
+    with stage.open() as opened:
+        plan = opened.controller.pass_once(enforce=True).plan
+    assert plan is not None
+    [change] = plan.statuses[GuestName("web")].changes
+    assert change.reason is Reason.CONFLICT
+
+
+def _fenced(name: str) -> str:
+    return host_yaml(name, state="fenced")
 
 
 def _stage_guest(stage: Stage, name: str, guest: ObservedGuest) -> None:

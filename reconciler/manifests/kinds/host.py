@@ -68,19 +68,22 @@ def check_uri(uri: str) -> str:
 Uri = Annotated[str, Field(pattern=ONE_LINE, max_length=512), AfterValidator(check_uri)]
 
 
+_STATES: Final = ("active", "cordoned", "fenced", "retired")
+
+
 def _state(value: object) -> str:
     if value == "drained":
         raise refuse("draining is not built yet", "write cordoned, and move the guests by hand")
-    if value not in ("active", "cordoned", "retired"):
+    if value not in _STATES:
         shown = f'"{value}"' if isinstance(value, str) else "this"
-        raise refuse(f"{shown[:60]} is none of active, cordoned, retired")
+        raise refuse(f"{shown[:60]} is none of {', '.join(_STATES)}")
     return str(value)
 
 
 State = Annotated[
-    Literal["active", "cordoned", "retired"],
+    Literal["active", "cordoned", "fenced", "retired"],
     PlainValidator(_state),
-    WithJsonSchema({"type": "string", "enum": ["active", "cordoned", "retired"]}),
+    WithJsonSchema({"type": "string", "enum": list(_STATES)}),
 ]
 
 
@@ -134,8 +137,10 @@ class HostSpec(Closed):
     state: State = Field(
         "active",
         description=(
-            "`cordoned` hosts get no new guests. `retired` is how a host leaves: only then may its"
-            " manifest go. `drained` is not built yet."
+            "`cordoned` hosts get no new guests. `fenced` is your word that the machine was cut off"
+            " and nothing runs on it: its guests may be made elsewhere; say in the commit who made"
+            " sure of it, and how. `retired` is how a host leaves: only then may its manifest go."
+            " `drained` is not built yet."
         ),
     )
     reserve: HostReserve = Field(

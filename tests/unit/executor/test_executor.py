@@ -19,7 +19,7 @@ from reconciler.executor.running import Running
 from reconciler.journal.journal import Journal
 from reconciler.journal.records import EventKind
 from reconciler.model.definition import DiskFormat
-from reconciler.model.desired import Commit, DesiredWorld
+from reconciler.model.desired import Commit, DesiredWorld, HostState
 from reconciler.model.mark import Mark, Phase, ShutdownPolicy
 from reconciler.model.names import (
     Digest,
@@ -41,6 +41,7 @@ from reconciler.model.steps import (
     StartGuest,
     Step,
 )
+from tests.strategies.worlds import host_manifest
 from tests.unit.controller.stage import REPOSITORY, in_memory
 from tests.unit.controller.test_loop import wait_until
 from tests.unit.executor.guests import desired_guest, with_guest
@@ -377,6 +378,21 @@ def test_a_dead_controllers_step_is_unknown_until_its_host_answers(bench: Bench)
     assert bench.executor.operations() == ()
     assert bench.journal.open_intents() == ()
     assert bench.endings()[0].startswith("start: interrupted")
+
+
+def test_a_step_may_begin_elsewhere_although_one_is_out_on_a_fenced_host(bench: Bench) -> None:
+    """The call on the host that was cut off binds nobody, whether it ever comes back or not."""
+    bench.journal.begin(elsewhere(start(), HostName("dead")), NOON)
+    bench.executor = bench.new_executor()
+    fenced = replace(host_manifest(HostName("dead")), state=HostState.FENCED)
+    assert bench.executor.start([start()], desired=DESIRED, observed=bench.world()) == ()
+    world = replace(DESIRED, hosts={fenced.name: fenced})
+    assert bench.executor.start([start()], desired=world, observed=bench.world()) == (start(),)
+
+
+def elsewhere(one: PlannedStep, host: HostName) -> PlannedStep:
+    """The same step on another host."""
+    return replace(one, step=replace(one.step, host=host))
 
 
 def test_a_volume_is_known_to_be_filled_only_after_its_making_returned(bench: Bench) -> None:

@@ -228,6 +228,22 @@ def test_a_retired_host_is_not_examined() -> None:
     assert {one.host for one in findings} == {None}
 
 
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_fenced_host_is_a_problem_only_when_it_answers(*, answers: bool) -> None:
+    world = _world()
+    fenced = replace(world.hosts[HOME], state=HostState.FENCED)
+    silent = SilentHost(name=HOME, why="no route", since=None)
+    findings = check_up(
+        replace(world, hosts={HOME: fenced}),
+        ObservedWorld(hosts={HOME: host(HOME) if answers else silent}),
+        inspections={HOME: "not asked"},
+        memory=Memory(departed=()),
+        now=START,
+    )
+    [found] = [one for one in findings if one.check is Check.FENCED]
+    assert found.judgement is (Judgement.PROBLEM if answers else Judgement.OK)
+
+
 def test_a_machine_that_no_manifest_names_is_a_notice_with_its_uuid() -> None:
     world = _world()
     nameless = replace(world.hosts[HOME], uuid=None)

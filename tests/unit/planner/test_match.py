@@ -4,24 +4,29 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 
 from reconciler.model.desired import HostState
 from reconciler.model.memory import DepartedHost, GuestHistory
-from reconciler.model.observed import ObservedGuest, RunState
+from reconciler.model.observed import ObservedGuest, RunState, StateReason
 from reconciler.model.plan import Fate, Reason
 from tests.strategies.worlds import (
     HOSTS,
     MAIN,
     SIDE,
     Story,
+    adopting,
     desired,
     foreigner,
     guest,
     host,
     identity,
 )
+
+if TYPE_CHECKING:
+    from reconciler.model.names import HostName
 
 
 def _made() -> tuple[Story, ObservedGuest]:
@@ -135,6 +140,7 @@ def test_an_unreadable_mark_is_reported() -> None:
         (HostState.ACTIVE, SIDE, 1, False, True),
         (HostState.ACTIVE, SIDE, 1, True, False),
         (HostState.RETIRED, MAIN, 1, True, True),
+        (HostState.FENCED, MAIN, 1, True, True),
         (HostState.DRAINED, MAIN, 1, False, False),
     ],
 )
@@ -164,6 +170,71 @@ def test_a_silent_host_counts_unless_the_guest_is_proven_not_to_be_there(
     answered = {} if seen is None else {silent.name: story.now + timedelta(hours=seen)}
     story.memory = replace(story.memory, guests={guest("a").name: history}, last_complete=answered)
     assert bool(story.plan().steps) is made
+
+
+def _fence(story: Story, name: HostName) -> None:
+    there = replace(story.desired.hosts[name], state=HostState.FENCED)
+    story.desired = replace(story.desired, hosts={**story.desired.hosts, name: there})
+
+
+def test_a_stopped_copy_on_a_fenced_host_is_a_leftover_whatever_its_generation() -> None:
+    story, found = _made()
+    _put(story, _off(found, generation=9))
+    home = story.host_of("a").name
+    other = next(name for name in HOSTS[:2] if name != home)
+    _fence(story, other)
+    outcome = story.plan()
+    assert (outcome.steps, outcome.statuses[guest("a").name].host) == ((), home)
+    [left] = outcome.foreign
+    assert (left.host, left.name) == (other, "a")
+    assert "a stopped copy of a is left" in left.message
+    story.hosts[home].stage_stop(found.uuid, StateReason.CRASHED)
+    story.passes()
+    assert story.hosts[home].observe().guests[found.uuid].active
+    assert not story.hosts[other].observe().guests[found.uuid].active
+
+
+def test_one_that_runs_on_a_fenced_host_too_is_a_conflict_that_names_it() -> None:
+    story, found = _made()
+    _put(story, found)
+    other = next(name for name in HOSTS[:2] if name != story.host_of("a").name)
+    _fence(story, other)
+    outcome = story.plan()
+    change = outcome.statuses[guest("a").name].changes[0]
+    assert (outcome.steps, change.fate, change.reason) == ((), Fate.REFUSED, Reason.CONFLICT)
+    assert f"{other} (declared fenced)" in change.message
+    assert "a running copy of a is left" in outcome.foreign[0].message
+
+
+@pytest.mark.parametrize("runs", [True, False])
+def test_a_guest_that_is_seen_on_a_fenced_host_alone_is_not_made_again(*, runs: bool) -> None:
+    """Its disks are there; a second one would be new and empty."""
+    story, found = _made()
+    home = story.host_of("a")
+    if not runs:
+        home.stage_stop(found.uuid, StateReason.CRASHED)
+    _fence(story, home.name)
+    assert not [one for one in story.passes() if one.steps]
+    change = story.plan().statuses[guest("a").name].changes[0]
+    assert (change.fate, change.reason) == (Fate.WAITING, Reason.HOST_FENCED)
+    assert ("it runs" if runs else "stopped") in change.message
+    assert not story.plan().foreign
+
+
+def test_a_domain_on_a_fenced_host_is_not_adopted() -> None:
+    story = Story.of(desired(adopting()), host(HOSTS[0], foreigner()), host(HOSTS[1]))
+    _fence(story, HOSTS[0])
+    assert not story.plan().steps
+    assert story.plan().statuses[adopting().name].changes[0].reason is Reason.HOST_FENCED
+
+
+def test_nothing_is_placed_on_a_fenced_host() -> None:
+    story = Story.of(desired(guest("a")), host(HOSTS[0]), host(HOSTS[1]))
+    for name in HOSTS[:2]:
+        _fence(story, name)
+    change = story.plan().statuses[guest("a").name].changes[0]
+    assert change.reason is Reason.NO_PLACE
+    assert change.message == "h1 is fenced; h2 is fenced"
 
 
 @pytest.mark.parametrize(
