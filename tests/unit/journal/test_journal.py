@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 import pytest
 
-from reconciler.errors import StalledError, TransientError
+from reconciler.errors import StalledError, TransientError, WaitingError
 from reconciler.journal import database
 from reconciler.journal.codec import UnreadableError, decode, encode
 from reconciler.journal.journal import Journal
@@ -28,6 +29,7 @@ from reconciler.model.names import (
 )
 from reconciler.model.plan import Change, Fate, Label, PlannedStep
 from reconciler.model.steps import CreateVolume
+from reconciler.model.suspension import Covered, Scope, Suspension, Suspensions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -344,4 +346,56 @@ def test_a_write_by_another_process_is_noticed(path: Path) -> None:
     beside.approve(Approval(plan_id=PlanId("x"), who="y", at=NOON))
     assert journal.moved() != before
 
-    """What was added: 2 how a step ended, 3 where a host is, 4 suspensions, 5 the trash."""
+
+COVERED_WEB = Covered(scope=Scope.GUEST, name="web")
+NIGHT = Suspension(covered=COVERED_WEB, who="anna", why="backup", since=NOON)
+
+
+def test_a_suspension_stands_until_it_is_lifted_and_that_is_kept(path: Path) -> None:
+    journal = Journal.open(path, now=NOON)
+    journal.suspend(NIGHT, NOON)
+    journal.close()
+    journal = Journal.open(path, now=NOON)
+    assert journal.suspensions() == Suspensions(standing=(NIGHT,))
+    assert journal.suspensions().still(NIGHT)
+    later = NOON + timedelta(hours=1)
+    assert journal.resume(COVERED_WEB, who="anna", at=later)
+    assert not journal.resume(COVERED_WEB, who="anna", at=later)
+    assert journal.suspensions() == Suspensions(lifted={COVERED_WEB: later})
+    assert not journal.suspensions().still(NIGHT)
+    again = replace(NIGHT, since=later + timedelta(hours=1))
+    assert journal.suspensions().still(again), "it was said after the other was lifted"
+    kinds = [event.kind for event in journal.events(guest=GuestName("web"))]
+    assert kinds == [EventKind.SUSPENDED, EventKind.RESUMED, EventKind.RESUMED]
+    journal.close()
+
+
+def test_a_new_suspension_of_the_same_takes_the_place_of_the_old_one(path: Path) -> None:
+    journal = Journal.open(path, now=NOON)
+    journal.suspend(NIGHT, NOON)
+    journal.quieten(NIGHT)
+    longer = replace(NIGHT, since=NOON + timedelta(hours=1), why="still at it")
+    journal.suspend(longer, NOON)
+    assert journal.suspensions().standing == (longer,)
+    assert not journal.suspensions().still(NIGHT)
+    assert journal.still_moving() == {COVERED_WEB}
+    journal.quieten(NIGHT)
+    assert journal.still_moving() == {COVERED_WEB}, "that was the old one"
+    journal.quieten(longer)
+    assert not journal.still_moving()
+    journal.close()
+
+
+def test_a_step_planned_before_a_suspension_does_not_begin_after_it(path: Path) -> None:
+    """Whoever has suspended a guest and finds nothing under way knows that nothing will be."""
+    journal = Journal.open(path, now=NOON)
+    journal.suspensions()
+    beside = Journal.beside(path)
+    beside.suspend(NIGHT, NOON)
+    beside.close()
+    with pytest.raises(WaitingError, match="suspended just now"):
+        journal.begin(PLANNED, NOON)
+    assert not journal.open_intents()
+    journal.suspensions()
+    journal.begin(PLANNED, NOON)  # the planner knows by now, and asks for this one all the same
+    journal.close()
