@@ -249,6 +249,16 @@ class Mark:
     cloud_init: Digest | None = None
     suspended: tuple[Suspension, ...] = ()
 
+    @property
+    def tells_of_acts(self) -> bool:
+        """Whether something stands in it that a budget may count: what was let go, and restarts."""
+        return (
+            self.trash is not None
+            or bool(self.restarts)
+            or any(disk.detached is not None for disk in self.disks)
+            or any(snapshot.removed is not None for snapshot in self.snapshots)
+        )
+
     def disk(self, name: DiskName) -> MarkedDisk | None:
         """The disk called ``name`` in the manifest, if the mark knows it."""
         return next((disk for disk in self.disks if disk.name == name), None)

@@ -189,10 +189,9 @@ def begun_acts(
 ) -> dict[PoolName | None, set[Begun]]:
     """All acts that have begun, by the pool on whose hosts they did."""
     begun: dict[PoolName | None, set[Begun]] = defaultdict(set)
-    for name, copies in index.owned.items():
-        guest = world.guests.get(name)
-        for copy in copies:
-            begun[pool_of(copy.host.name, world)].update(recorded(copy.mark, guest))
+    for copy in index.telling:
+        guest = world.guests.get(copy.mark.guest)
+        begun[pool_of(copy.host.name, world)].update(recorded(copy.mark, guest))
     for operation in operations:
         acts = beginning(operation.step, None, world)
         begun[pool_of(operation.host, world)].update(acts)

@@ -120,6 +120,7 @@ class Part:
     owned: Mapping[GuestName, list[Copy]]
     strangers: tuple[ObservedGuest, ...]
     suspended: frozenset[GuestName]
+    telling: tuple[Copy, ...]
     foreign: tuple[Foreign, ...]
 
 
@@ -144,6 +145,9 @@ class Index:
     condemned: dict[GuestName, Operation] = field(default_factory=dict)
     suspended: set[GuestName] = field(default_factory=set)
     """The guests whose marks carry a suspension."""
+
+    telling: list[Copy] = field(default_factory=list)
+    """The copies whose marks tell of counted acts."""
 
 
 def index_of(
@@ -171,6 +175,7 @@ def index_of(
             index.strange_names[guest.name].append((host, guest))
         index.foreign.extend(part.foreign)
         index.suspended |= part.suspended
+        index.telling.extend(part.telling)
     return index
 
 
@@ -202,6 +207,9 @@ def _part(host: ObservedHost, repository: UUID) -> Part:
         strangers=tuple(strangers),
         suspended=frozenset(
             name for name, copies in owned.items() if any(copy.mark.suspended for copy in copies)
+        ),
+        telling=tuple(
+            copy for copies in owned.values() for copy in copies if copy.mark.tells_of_acts
         ),
         foreign=tuple(foreign),
     )

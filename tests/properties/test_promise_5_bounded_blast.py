@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.model.counted import Act, Counted
@@ -221,6 +221,7 @@ def _taken_back(act: Act, world: DesiredWorld) -> bool:
     return act.part in {"", *parts}
 
 
+@settings(max_examples=min(400, settings().max_examples))  # each is a day of a pool
 @given(
     first=wishes,
     commits=st.lists(
