@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from reconciler.controller.departed import Departures
+from reconciler.controller.fetching import Fetching
 from reconciler.controller.following import Following
 from reconciler.controller.lease import Lease, is_held
 from reconciler.controller.loop import Controller, Rooms
@@ -222,6 +223,13 @@ def open_controller(  # noqa: PLR0913 - each is one choice of whoever puts a con
                     signed=settings.signatures is not SignatureKind.NONE and previewed is None,
                     forwards=previewed is None,
                 ),
+                fetching=Fetching(
+                    source,
+                    clock=clock,
+                    wake=wakeups.put,
+                    every_s=settings.fetch_s,
+                    patience_s=settings.patience_s,
+                ),
                 clock=clock,
                 allowed=Allowed(
                     kernel_prefixes=settings.kernel_prefixes,
@@ -232,7 +240,6 @@ def open_controller(  # noqa: PLR0913 - each is one choice of whoever puts a con
                 ),
                 last_good=journal.last_good(),
                 repository=journal.repository(),
-                fetch_every_s=settings.fetch_s,
             ),
             observer=observer,
             prober=Prober(clock=clock, wake=wakeups.put),
@@ -393,6 +400,7 @@ def _sight(result: PassResult) -> Sight:
         last_complete=result.look.memory.last_complete if result.look else {},
         head_refused=standing is not None and standing.refused,
         source_failing=standing is None or standing.trouble is not None,
+        source_read=standing.read_at if standing is not None else None,
         problems=result.problems,
     )
 

@@ -87,10 +87,15 @@ class Following:
     def may_stand(self, sha: Sha) -> bool:
         """Whether a commit that was in force before a restart may be so again.
 
-        A key that expired or was revoked since takes nothing back; that nobody has ever checked the
-        commit, because signatures are asked for only now, does.
+        A key that expired or was revoked since takes nothing back. A commit that nobody has ever
+        checked, because signatures are asked for only now, is asked for its own.
+
+        Raises:
+            TransientError: git cannot tell now.
+            StalledError: signatures cannot be checked before a person has acted.
+
         """
-        return not self._signed or sha == self._verified
+        return not self._signed or sha == self._verified or self._source.objection(sha) is None
 
     def _signature(self, head: CommitInfo) -> Objection | None:
         if not self._signed or head.sha == self._verified:
@@ -108,7 +113,8 @@ class Following:
             return None
         return Objection(
             sentence=f"commit {head.sha[:10]} was not built on {in_force[:10]}, which is in force:"
-            " the branch was rewritten, set back, or is another one. If that is meant:"
+            " the branch was rewritten, set back, is another one, or is in a shallow clone, which"
+            " does not hold its past. If that is meant:"
             f" domops approve {release}",
             release=release,
         )

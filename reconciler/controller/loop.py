@@ -98,7 +98,7 @@ class Controller:
         now = self._clock()
         rooms = self._rooms
         self._journal_seen = self._moved()  # what is written from now on makes another pass
-        standing = rooms.worlds.refresh()
+        standing = rooms.worlds.refresh(aside=kept)
         problems = list(standing.sentences())
         world = standing.world
         if world is None:

@@ -12,7 +12,6 @@ from reconciler.model.observed import ObservedWorld, SilentHost
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from reconciler.controller.following import Objection
     from reconciler.controller.worlds import Standing
     from reconciler.journal.journal import Journal
     from reconciler.journal.records import KnownHost
@@ -29,8 +28,9 @@ class Teller:
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self._refused = _last_refused(journal)
-        self._objection: Objection | None = None
+        last = _last_refusal(journal)
+        self._refused = last.commit if last else None
+        self._objection = last.text if last else None
         self._trouble: str | None = None
         self._silent: set[HostName] = set()
         self._departed: set[HostName] = set()
@@ -45,10 +45,10 @@ class Teller:
     def standing(self, standing: Standing, now: datetime) -> None:
         """A commit that is refused, and git when it gives trouble."""
         head = standing.head
-        if standing.objection is not None:
-            if standing.objection != self._objection and head is not None:
-                text = standing.objection.sentence
-                self._tell(now, EventKind.COMMIT_REFUSED, text, commit=head.sha)
+        objection = standing.objection.sentence if standing.objection else None
+        if objection is not None:
+            if objection != self._objection and head is not None:
+                self._tell(now, EventKind.COMMIT_REFUSED, objection, commit=head.sha)
         elif head is not None and standing.problems:
             if head.sha != self._refused:
                 first, *more = standing.problems
@@ -63,7 +63,7 @@ class Teller:
                     )
                 )
             self._refused = head.sha
-        self._objection = standing.objection
+        self._objection = objection
         if standing.trouble is not None and standing.trouble != self._trouble:
             self._tell(now, EventKind.SOURCE_FAILED, standing.trouble)
         self._trouble = standing.trouble
@@ -115,12 +115,12 @@ class Teller:
         self._journal.note(Event(at=at, kind=kind, text=text, host=host, commit=commit))
 
 
-def _last_refused(journal: Journal) -> Sha | None:
+def _last_refusal(journal: Journal) -> Event | None:
     """The refused commit that was told last, so that a restart does not tell it again."""
     with contextlib.suppress(DomopsError):  # telling twice is better than failing to start
         for event in reversed(journal.events(limit=_LOOKED_BACK)):
             if event.kind is EventKind.COMMIT_APPLIED:
                 return None
             if event.kind is EventKind.COMMIT_REFUSED:
-                return event.commit
+                return event
     return None

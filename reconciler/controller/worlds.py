@@ -7,10 +7,9 @@ a ref that is gone all leave the last good world in force, and are told (promise
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from reconciler.controller.following import APPROVALS_LAST, Following, Objection
+from reconciler.controller.following import APPROVALS_LAST
 from reconciler.controller.included import read_included
 from reconciler.errors import DomopsError
 from reconciler.manifests.change import resolve_change
@@ -21,8 +20,11 @@ from reconciler.model.names import PlanId, Sha
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from datetime import datetime
     from uuid import UUID
 
+    from reconciler.controller.fetching import Fetching
+    from reconciler.controller.following import Following, Objection
     from reconciler.manifests.problems import Problem
     from reconciler.manifests.surroundings import Allowed
     from reconciler.source.port import Blob, CommitInfo, Source, Tree
@@ -40,6 +42,7 @@ class Standing:
     ``world`` is the last good one, None where there never was one. ``head`` is the newest commit
     that could be read; if it is not the world's, ``problems``, ``objection`` or ``trouble`` say
     why: ``objection`` is about its signature or its past, ``trouble`` a sentence about git itself.
+    ``read_at`` is the instant as of which the head is known to be the newest.
     """
 
     world: DesiredWorld | None
@@ -47,6 +50,7 @@ class Standing:
     problems: tuple[Problem, ...] = ()
     objection: Objection | None = None
     trouble: str | None = None
+    read_at: datetime | None = None
 
     @property
     def refused(self) -> bool:
@@ -83,21 +87,20 @@ class Worlds:
         source: Source,
         *,
         following: Following,
+        fetching: Fetching,
         clock: Callable[[], datetime],
         allowed: Allowed,
         last_good: Sha | None = None,
         repository: UUID | None = None,
-        fetch_every_s: float = 60,
     ) -> None:
         self._source = source
         self._following = following
+        self._fetching = fetching
         self._clock = clock
         self._allowed = allowed
         self._last_good = last_good
         self._repository = repository
-        self._fetch_every = timedelta(seconds=fetch_every_s)
-        self._fetched: datetime | None = None
-        self._fetch_trouble: str | None = None
+        self._read: datetime | None = None
         self._parsed: dict[Blob, ParsedFile] = {}
         self._included: dict[Blob, bytes | None] = {}
         self._world: DesiredWorld | None = None
@@ -108,39 +111,31 @@ class Worlds:
         self._objection: Objection | None = None
         self._approvals: tuple[Sha, tuple[_Approving, ...]] | None = None
 
-    def refresh(self) -> Standing:
-        """Look at git, fetching if that is due, and judge a commit that is new."""
-        self._fetch()
+    def refresh(self, *, aside: bool = False) -> Standing:
+        """Look at git, fetching if that is due, and judge a commit that is new.
+
+        ``aside`` takes what was fetched before, and leaves a fetch to go on by itself.
+        """
+        self._fetching.look(aside=aside)
         head, trouble = None, None
         try:
             head = self._source.head()
             if head.sha != self._judged or self._objection is not None:
                 self._judge(head)
+            self._read = self._fetching.fetched if self._source.polled else self._clock()
         except DomopsError as error:
             trouble = str(error)
         if self._world is None and self._last_good is not None:
             self._go_back_to(self._last_good)
-        told = [one for one in (self._fetch_trouble, trouble, self._refusal) if one]
+        told = [one for one in (self._fetching.trouble, trouble, self._refusal) if one]
         return Standing(
             world=self._with_approvals(),
             head=head,
             problems=self._problems,
             objection=self._objection,
             trouble="; ".join(dict.fromkeys(told)) or None,
+            read_at=self._read,
         )
-
-    def _fetch(self) -> None:
-        if not self._source.polled:
-            return
-        now = self._clock()
-        if self._fetched is not None and now - self._fetched < self._fetch_every:
-            return
-        self._fetched = now
-        try:
-            self._source.fetch()
-            self._fetch_trouble = None
-        except DomopsError as error:
-            self._fetch_trouble = str(error)
 
     def _judge(self, head: CommitInfo) -> None:
         """Put ``head`` into force if it is good, or keep what is wrong with it.
@@ -153,26 +148,28 @@ class Worlds:
             self._judged, self._problems, self._refusal = head.sha, (), None
             return
         resolved = self._resolve_change(head) or self._resolve(head)
-        self._judged, self._problems, self._refusal = head.sha, resolved.problems, None
         world = resolved.world
         if world is None:
+            self._judged, self._problems, self._refusal = head.sha, resolved.problems, None
             return
         if self._repository not in (None, world.repository):
+            self._judged, self._problems = head.sha, ()
             self._refusal = (
                 f"{REPOSITORY_FILE} of commit {head.sha[:10]} names the repository "
                 f"{world.repository}, until now it was {self._repository}: every guest would "
                 "become foreign. Put the id back, or use another state directory for it"
             )
             return
-        self._following.accepted(head.sha)
+        self._following.accepted(head.sha)  # if that fails, the commit is judged again
+        self._judged, self._problems, self._refusal = head.sha, (), None
         self._world, self._resolved = world, resolved
         self._repository, self._last_good = world.repository, world.commit.sha
 
     def _go_back_to(self, sha: Sha) -> None:
         """Read the commit again that was in force before the restart; it was good then."""
-        if not self._following.may_stand(sha):
-            return
         try:
+            if not self._following.may_stand(sha):
+                return
             info = next(iter(self._source.recent(sha, limit=1)), None)
             resolved = self._resolve(info) if info else None
         except DomopsError:

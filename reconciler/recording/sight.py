@@ -22,7 +22,7 @@ class Sight:
 
     ``world``, ``observed`` and ``plan`` are None where there was no good commit to plan for.
     ``head_refused`` says that the newest commit is not in force because it is not good;
-    ``source_failing`` that git could not be fetched or read.
+    ``source_failing`` that git could not be fetched or read; ``source_read`` is when it last could.
     """
 
     now: datetime
@@ -34,6 +34,7 @@ class Sight:
     last_complete: Mapping[HostName, datetime] = field(default_factory=dict)
     head_refused: bool = False
     source_failing: bool = False
+    source_read: datetime | None = None
     problems: tuple[str, ...] = ()
 
 

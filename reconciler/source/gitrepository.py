@@ -6,6 +6,7 @@ repository that is not ours, no file is checked out, and nothing that a reposito
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import re
@@ -142,6 +143,10 @@ class GitRepository:
 
     def head(self) -> CommitInfo:
         """Return the commit that the ref names now."""
+        with self._doubting():
+            return self._newest()
+
+    def _newest(self) -> CommitInfo:
         if self._mirror is not None and not self._program.directory.is_dir():
             raise self._not_fetched()
         answer = self._program.ask(
@@ -196,19 +201,22 @@ class GitRepository:
             deadline_s=self._deadlines.reading_s,
         )
         if answer.status != 0:
-            raise self._no_folder((sha,), answer.complaint)
+            with self._doubting():
+                raise self._no_folder((sha,), answer.complaint)
         return parse_tree(answer.out)
 
     def read(self, blobs: Iterable[Blob]) -> Mapping[Blob, bytes]:
         """Read all of the contents with one process, or raise."""
         contents: dict[Blob, bytes] = {}
-        for blob, content in self._contents(blobs, deadline_s=self._deadlines.reading_s):
-            if content is None:
-                raise StalledError(
-                    f"{self.shown}: the file with the content {blob} is larger than"
-                    f" {LARGEST_MANIFEST_BYTES >> 20} MiB; manifests and what they include are not"
-                )
-            contents[blob] = content
+        with self._doubting():
+            for blob, content in self._contents(blobs, deadline_s=self._deadlines.reading_s):
+                if content is None:
+                    raise StalledError(
+                        f"{self.shown}: the file with the content {blob} is larger than"
+                        f" {LARGEST_MANIFEST_BYTES >> 20} MiB; manifests and what they include"
+                        " are not"
+                    )
+                contents[blob] = content
         return contents
 
     def changed(self, old: Sha, new: Sha) -> tuple[Change, ...]:
@@ -268,6 +276,16 @@ class GitRepository:
     def watch(self, notify: Callable[[], None]) -> Watch:
         """Call ``notify`` when a ref moves; of a remote repository nothing can be seen."""
         return FolderWatch(self._watched, notify) if self._watched else NoWatch()
+
+    @contextlib.contextmanager
+    def _doubting(self) -> Iterator[None]:
+        """Let our copy of a remote repository be examined if it could not be read."""
+        try:
+            yield
+        except TransientError:
+            if self._mirror is not None:
+                self._mirror.doubt()
+            raise
 
     def _taken_away(self, since: Sha, until: Sha) -> list[HistoricChange]:
         """Return what a rewritten history changed, as if the newest commit had done it all."""

@@ -2,6 +2,7 @@
 
 Only the named ref is fetched, without tags and without a work tree, into a name of our own. What
 was fetched before stays: a fetch that fails, or a branch that somebody deletes, takes nothing away.
+What cannot be read any more is examined at the next fetch; if the copy is damaged, another is made.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import shutil
 import threading
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 
     from reconciler.source.address import Credentials, RemoteAddress
 
+_LOCK = "domops.lock"
+_DOUBTED = "domops.doubted"
+_DAMAGED = "domops.damaged"
 _FEW = 8
 _LOOK_EVERY_S = 0.05
 _PACKS_TO_TIDY = 64
@@ -80,6 +85,7 @@ class Mirror:
 
         """
         with self._alone() as lock:
+            self._replace_if_damaged()
             had = self._packs()
             answer = self._network.ask(
                 "fetch",
@@ -103,6 +109,49 @@ class Mirror:
             with contextlib.suppress(TransientError):
                 self.tidy()
 
+    def doubt(self) -> None:
+        """Say that something could not be read; the next fetch, whoever's, finds out why."""
+        with contextlib.suppress(OSError):  # it will be doubted again
+            (self.directory / _DOUBTED).touch()
+
+    def _replace_if_damaged(self) -> None:
+        """Begin our copy anew if it is damaged, and the other side is there to fill it.
+
+        The damaged one is set aside within the folder, for a person to look at; one that was set
+        aside before makes room.
+        """
+        doubted = self.directory / _DOUBTED
+        if not doubted.exists():
+            return
+        if self._is_damaged():
+            self._network.tell(
+                *("ls-remote", "--quiet", "--end-of-options", self._address.url, self._ref),
+                deadline_s=self._deadline_s,
+            )
+            try:
+                self._set_aside()
+            except OSError as error:
+                raise TransientError(
+                    f"{self.directory}, our copy of {self._address.shown}, is damaged and cannot"
+                    f" be set aside: {error.strerror}"
+                ) from error
+            self._make()
+        doubted.unlink(missing_ok=True)
+
+    def _set_aside(self) -> None:
+        aside = self.directory / _DAMAGED
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir(mode=0o700)
+        for each in self.directory.iterdir():
+            if each.name not in {_LOCK, _DOUBTED, _DAMAGED}:
+                each.rename(aside / each.name)
+
+    def _is_damaged(self) -> bool:
+        answer = self.program.ask(
+            *("fsck", "--full", "--no-dangling", "--no-progress"), deadline_s=self._deadline_s
+        )
+        return answer.status != 0
+
     def _packs(self) -> int:
         return sum(1 for _ in (self.directory / "objects" / "pack").glob("*.pack"))
 
@@ -120,7 +169,7 @@ class Mirror:
         """Hold the right to write into our copy, which is made first if there is none."""
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            lock = os.open(self.directory / "domops.lock", os.O_RDWR | os.O_CREAT, 0o600)
+            lock = os.open(self.directory / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise TransientError(
                 f"{self.directory}, where the repository is kept, is not writable: {error.strerror}"

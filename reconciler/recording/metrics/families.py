@@ -31,12 +31,19 @@ COMMITTED = Family(
 HEAD_REFUSED = Family(
     name="domops_head_refused",
     kind=_GAUGE,
-    means="1 while the newest commit has problems, so that an older one stays in force.",
+    means="1 while the newest commit has problems, is not signed by anybody who may, or was not "
+    "built on the one in force, so that an older one stays in force.",
 )
 SOURCE_UP = Family(
     name="domops_source_up",
     kind=_GAUGE,
     means="1 if the repository could be fetched and read in the last pass.",
+)
+SOURCE_READ = Family(
+    name="domops_source_read_timestamp_seconds",
+    kind=_GAUGE,
+    means="When the newest commit was last known to be the newest: the last fetch that succeeded, "
+    "or the last pass for a repository on this machine.",
 )
 LAST_PASS = Family(
     name="domops_last_pass_timestamp_seconds",

@@ -81,6 +81,8 @@ def _of_loop(sight: Sight) -> Iterator[Series]:
         yield families.COMMITTED, [((), commit.committed_at.timestamp())]
     yield families.HEAD_REFUSED, [((), int(sight.head_refused))]
     yield families.SOURCE_UP, [((), int(not sight.source_failing))]
+    if sight.source_read is not None:
+        yield families.SOURCE_READ, [((), sight.source_read.timestamp())]
     yield families.LAST_PASS, [((), sight.now.timestamp())]
     yield families.PROBLEMS, [((), len(sight.problems))]
     pools = sight.world.pools if sight.world is not None else {}

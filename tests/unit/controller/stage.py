@@ -190,6 +190,7 @@ class Stage:
     root: Path
     hosts: dict[str, GatedHost] = field(default_factory=dict)
     patience_s: float = 5
+    fetch_s: float = 60
     address: str | None = None
     path: str = ""
     ref: str = "main"
@@ -262,6 +263,7 @@ class Stage:
             ref=self.ref,
             state_dir=self.state,
             patience_s=self.patience_s,
+            fetch_s=self.fetch_s,
             grace_s=1,
             signatures=self.keys.kind if self.keys else SignatureKind.NONE,
             signers=self.keys.signers if self.keys else None,

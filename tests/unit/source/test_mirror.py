@@ -316,3 +316,86 @@ def test_a_secret_in_the_query_is_not_shown_even_by_git(tmp_path: Path) -> None:
     with pytest.raises(TransientError) as failure:
         source.fetch()
     assert "hunter2" not in f"{failure.value} {failure.value!r} {source!r} {source.shown}"
+
+
+def _loose(mirror: Path, tmp_path: Path) -> None:
+    """Take the pack of the copy apart, so that one object can be damaged."""
+    (pack,) = (mirror / "objects" / "pack").glob("*.pack")
+    taken = pack.rename(tmp_path / "taken.pack")
+    for left in (mirror / "objects" / "pack").iterdir():
+        left.unlink()
+    git(mirror, "unpack-objects", "-q", give=taken.read_bytes())
+
+
+def _damage(mirror: Path, how: str, shop: Workshop) -> None:
+    def object_of(revision: str) -> Path:
+        name = git(shop.path, "rev-parse", revision)
+        return mirror / "objects" / name[:2] / name[2:]
+
+    match how:
+        case "a blob is missing":
+            object_of("HEAD:a.yaml").unlink()
+        case "a tree is missing":
+            object_of("HEAD^{tree}").unlink()
+        case "a blob is garbage":
+            object_of("HEAD:a.yaml").chmod(0o600)
+            object_of("HEAD:a.yaml").write_bytes(b"garbage")
+        case "HEAD is garbage":
+            (mirror / "HEAD").write_text("garbage")
+        case "all objects are missing":
+            (mirror / "objects").rename(mirror / "nowhere")
+        case _:
+            (mirror / "refs" / "domops" / "refs%2Fheads%2Fmain").write_text("")
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        "a blob is missing",
+        "a tree is missing",
+        "a blob is garbage",
+        "HEAD is garbage",
+        "all objects are missing",
+        "the ref is empty",
+    ],
+)
+def test_a_damaged_copy_is_made_anew_by_the_next_fetch(
+    shop: Workshop, tmp_path: Path, how: str
+) -> None:
+    """It is never taken for a smaller world, and is kept until the other side has answered."""
+    sha = shop.commit({"a.yaml": "a"})
+    address = f"file://{shop.bare}"
+    _open(tmp_path, address).fetch()
+    mirror = _mirror_of(tmp_path)
+    _loose(mirror, tmp_path)
+    _damage(mirror, how, shop)
+
+    def all_of_it(source: GitRepository) -> list[bytes]:
+        return list(source.read(source.tree(source.head().sha).files.values()).values())
+
+    with pytest.raises((TransientError, StalledError)):
+        all_of_it(_open(tmp_path, address))
+    (tmp_path / "served").rename(tmp_path / "away")
+    with pytest.raises(TransientError):
+        _open(tmp_path, address).fetch()
+    assert not (mirror / "domops.damaged").exists()
+    (tmp_path / "away").rename(tmp_path / "served")
+
+    source = _open(tmp_path, address)  # another process, as of a command that is typed again
+    source.fetch()
+    assert source.head().sha == sha
+    assert all_of_it(source) == [b"a"]
+    assert (mirror / "domops.damaged").is_dir()
+    assert not (mirror / "domops.doubted").exists()
+
+
+def test_a_copy_that_is_whole_is_not_made_anew_for_a_doubt(shop: Workshop, tmp_path: Path) -> None:
+    sha = shop.commit({"a.yaml": "a"})
+    source = _open(tmp_path, f"file://{shop.bare}")
+    source.fetch()
+    mirror = _mirror_of(tmp_path)
+    (mirror / "domops.doubted").touch()
+    source.fetch()
+    assert source.head().sha == sha
+    assert not (mirror / "domops.damaged").exists()
+    assert not (mirror / "domops.doubted").exists()
