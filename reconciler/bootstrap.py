@@ -212,17 +212,19 @@ def open_controller(  # noqa: PLR0913 - each is one choice of whoever puts a con
             reading=not writing,
             others_work=not writing and is_held(settings.state_dir),
         )
+        following = Following(
+            source,
+            journal,
+            clock=clock,
+            signed=settings.signatures is not SignatureKind.NONE and previewed is None,
+            forwards=previewed is None,
+        )
         rooms = Rooms(
             source=source,
+            following=following,
             worlds=Worlds(
                 source,
-                following=Following(
-                    source,
-                    journal,
-                    clock=clock,
-                    signed=settings.signatures is not SignatureKind.NONE and previewed is None,
-                    forwards=previewed is None,
-                ),
+                following=following,
                 fetching=Fetching(
                     source,
                     clock=clock,

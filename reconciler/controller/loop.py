@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Collection, Iterator, Mapping
 
+    from reconciler.controller.following import Following
     from reconciler.controller.observing import Observer
     from reconciler.controller.probing import Prober
     from reconciler.controller.remembering import Remembering
@@ -56,6 +57,7 @@ class Rooms:
     """What a controller is made of; bootstrap puts it together."""
 
     source: Source
+    following: Following
     worlds: Worlds
     observer: Observer
     prober: Prober
@@ -132,10 +134,8 @@ class Controller:
         with _kept(problems):
             now = self._clock()
             rooms.teller.standing(standing, now)
-            if rooms.remembering.take_into_force(world, now, head=standing.head):
-                new_commit = True
-                rooms.teller.commit_applied(world, now)
-                rooms.executor.commit_changed()
+            if rooms.following.settled:
+                new_commit = self._put_into_force(world, standing)
         ended = self._forget_states()
         only = None
         if kept:
@@ -168,6 +168,13 @@ class Controller:
             only=only,
             lost=rooms.executor.lost(),
         )
+        new_commit = look.new_commit
+        with _kept(problems):
+            if not rooms.following.settled:
+                if rooms.following.ask(look.world, observation.world):
+                    new_commit = self._put_into_force(look.world, look.standing)
+                elif (doubt := rooms.following.doubt(look.world.commit.sha)) is not None:
+                    problems.append(doubt.sentence)
         now = self._clock()
         with _kept(problems):
             learnt = rooms.remembering.take_in(observation)
@@ -186,9 +193,19 @@ class Controller:
             memory=replace(memory, waits=self._waits, probes=rooms.prober.seen()),
             policy=replace(look.policy, approvals=self._policy.approvals | self._approved(now)),
             fresh=look.fresh | observation.fresh,
-            problems=(*look.problems, *problems),
+            new_commit=new_commit,
+            problems=tuple(dict.fromkeys((*look.problems, *problems))),
             may_begin=may_begin,
         )
+
+    def _put_into_force(self, world: DesiredWorld, standing: Standing) -> bool:
+        """Remember that ``world`` is in force from now on; say whether that is news."""
+        rooms, now = self._rooms, self._clock()
+        if not rooms.remembering.take_into_force(world, now, head=standing.head):
+            return False
+        rooms.teller.commit_applied(world, now)
+        rooms.executor.commit_changed()
+        return True
 
     def _forget_states(self) -> frozenset[HostName]:
         """Let go of what was known of guests whose step has ended; return their hosts."""

@@ -132,7 +132,7 @@ class Worlds:
             world=self._with_approvals(),
             head=head,
             problems=self._problems,
-            objection=self._objection,
+            objection=self._objection or (self._following.doubt(head.sha) if head else None),
             trouble="; ".join(dict.fromkeys(told)) or None,
             read_at=self._read,
         )

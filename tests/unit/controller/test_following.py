@@ -242,6 +242,74 @@ def test_a_plan_for_another_revision_is_looked_at_all_the_same(stage: Stage, key
     assert looked.world.commit.sha == sha
 
 
+# ----------------------------------------------------------------------- without a journal
+
+
+def test_with_the_state_lost_the_guests_are_asked_what_was_in_force(stage: Stage) -> None:
+    """Promise 1: a lost journal only ever makes domops more careful."""
+    stage.begin("a")
+    old = stage.git("rev-parse", "HEAD")
+    stage.commit("Add web", guests_web=guest_yaml("web"))
+    stage.apply()
+    shutil.rmtree(stage.state)
+    stage.git("reset", "--quiet", "--hard", old)
+    forced = stage.commit("Another past", guests_mail=guest_yaml("mail"))
+
+    before = stage.writes()
+    release = release_of(Sha("unknown"), Sha(forced))
+    for _ in range(2):  # being asked twice settles nothing
+        told = "\n".join(stage.apply().last.problems)
+        assert f"commit {forced[:10]} was built on none of the commits" in told
+        assert f"domops approve {release}" in told
+        assert stage.writes() == before
+    assert stage.where("mail") == []
+
+    bootstrap.approve(stage.settings(), release, who="root")
+    assert stage.apply().last.problems == ()
+    assert stage.where("mail") == ["a"]
+    assert stage.hosts["a"].guests()["web"].state is RunState.SHUT_OFF
+
+
+def test_with_the_state_lost_a_branch_that_is_put_right_goes_through(stage: Stage) -> None:
+    """The commit in doubt was never in force, so nothing has to be let go of."""
+    stage.begin("a")
+    old = stage.git("rev-parse", "HEAD")
+    web = stage.commit("Add web", guests_web=guest_yaml("web"))
+    stage.apply()
+    shutil.rmtree(stage.state)
+    stage.git("reset", "--quiet", "--hard", old)
+    with stage.open() as opened:
+        for _ in range(3):
+            look = stage.converge(opened).last.look
+            assert look is not None
+            assert not look.may_begin
+        refused = [one for one in stage.events if one.kind is EventKind.COMMIT_REFUSED]
+        assert [one.commit for one in refused] == [old]
+        stage.git("reset", "--quiet", "--hard", web)
+        ended = stage.converge(opened)
+    assert ended.last.problems == ()
+    assert ended.last.world is not None
+    assert ended.last.world.commit.sha == web
+
+
+def test_with_the_state_lost_one_witness_is_enough(stage: Stage) -> None:
+    """After a rewrite that was approved, guests that it left alone still name the old past."""
+    stage.begin("a")
+    old = stage.git("rev-parse", "HEAD")
+    web = stage.commit("Add web", guests_web=guest_yaml("web"))
+    stage.apply()
+    stage.git("reset", "--quiet", "--hard", old)
+    forced = stage.commit("Both", guests_web=guest_yaml("web"), guests_mail=guest_yaml("mail"))
+    bootstrap.approve(stage.settings(), release_of(Sha(web), Sha(forced)), who="root")
+    stage.apply()
+    assert stage.where("mail") == ["a"]
+    shutil.rmtree(stage.state)
+    ended = stage.apply()
+    assert ended.last.problems == ()
+    assert ended.last.look is not None
+    assert ended.last.look.may_begin
+
+
 def _approval(plan_id: PlanId, at: datetime) -> Approval:
     return Approval(plan_id=plan_id, who="root", at=at)
 
