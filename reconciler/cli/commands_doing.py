@@ -139,13 +139,20 @@ def approve(
 ) -> None:
     """Let the held changes of one plan through; `domops plan` names its id.
 
-    The same can be done in a later commit, with the trailer `Domops-Approve: PLAN-ID`.
+    The same can be done in a later commit, with the trailer `Domops-Approve: PLAN-ID`. A commit
+    that was not built on the one in force is let through in this way alone.
     """
+    wanted = plan_id.strip().lower()
     with opened(doors) as session:
+        release = session.release()
+        if release == wanted:
+            session.approve(PlanId(wanted))
+            _tell_approval(wanted, "the newest commit is taken over, whatever it was built on")
+            return
         held = session.look(ahead=False).plan.held
-        chosen = [one for one in held if one.plan_id == plan_id.strip().lower()]
+        chosen = [one for one in held if one.plan_id == wanted]
         if not chosen:
-            ids = words.listed(one.plan_id for one in held)
+            ids = words.listed([*(one.plan_id for one in held), *([release] if release else [])])
             refuse(
                 f"no held plan has the id {plan_id}; held now: {ids}."
                 if ids
@@ -157,8 +164,11 @@ def approve(
                 f'--allow-empty -m "Let it go" -m "Domops-Approve: {chosen[0].plan_id}".'
             )
         session.approve(PlanId(chosen[0].plan_id))
+    _tell_approval(wanted, words.listed(chosen[0].guests, most=10))
+
+
+def _tell_approval(plan_id: str, what: str) -> None:
     terminal().write(
-        f"{getpass.getuser()} approved {chosen[0].plan_id}: "
-        f"{words.listed(chosen[0].guests, most=10)}. "
+        f"{getpass.getuser()} approved {plan_id}: {what}. "
         "A running domops takes it up at its next pass; otherwise domops apply does.\n"
     )

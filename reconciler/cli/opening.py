@@ -78,6 +78,11 @@ class Opening:
         """Read the commit, ask the hosts, plan; make no writing call."""
         return self._picture(self._opened.controller.look(enforce=enforce), ahead=ahead)
 
+    def release(self) -> PlanId | None:
+        """The id by which a person lets the newest commit in, if its past keeps it out."""
+        standing = self._opened.controller.look().standing
+        return standing.objection.release if standing and standing.objection else None
+
     def drafts(self) -> Drafts:
         """The texts that ``apply`` would define now; make no writing call."""
         look = self._opened.controller.look(enforce=True)

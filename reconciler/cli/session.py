@@ -46,6 +46,10 @@ class Session(Protocol):
         """
         ...
 
+    def release(self) -> PlanId | None:
+        """The id by which a person lets the newest commit in, if its past keeps it out."""
+        ...
+
     def drafts(self) -> Drafts:
         """The texts that ``apply`` would define now; make no writing call."""
         ...

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from reconciler.controller.checking import examine
 from reconciler.controller.following import APPROVALS_LAST
 from reconciler.controller.fresh import plan_on_fresh_words, rests_on_fresh_words
+from reconciler.controller.otherhands import OtherHands
 from reconciler.controller.results import Converged, Look, Names, PassResult
 from reconciler.errors import DomopsError, TransientError
 from reconciler.model.memory import Memory
@@ -87,6 +88,7 @@ class Controller:
         self._poll = timedelta(seconds=poll_s)
         self._waits: Mapping[GuestName, datetime] = {}
         self._memo = Memo()
+        self._other_hands = OtherHands()
         self._journal_seen = 0
         self._told = max((number for number, _ in rooms.journal.numbered_events(1)), default=0)
 
@@ -168,17 +170,24 @@ class Controller:
             only=only,
             lost=rooms.executor.lost(),
         )
-        new_commit = look.new_commit
+        new_commit, standing = look.new_commit, look.standing
         with _kept(problems):
             if not rooms.following.settled:
                 if rooms.following.ask(look.world, observation.world):
                     new_commit = self._put_into_force(look.world, look.standing)
                 elif (doubt := rooms.following.doubt(look.world.commit.sha)) is not None:
                     problems.append(doubt.sentence)
+                    standing = replace(standing, objection=doubt)
         now = self._clock()
         with _kept(problems):
             learnt = rooms.remembering.take_in(observation)
             rooms.teller.observed(observation.world, learnt, now)
+            rooms.teller.others(
+                self._other_hands.notice(
+                    observation, rooms.executor.operations(), owner=look.world.repository, now=now
+                ),
+                now,
+            )
         may_begin = look.may_begin and not problems
         rooms.executor.notice(observation.world, observation.asked, now)
         rooms.observer.note(self._forget_states())
@@ -188,13 +197,16 @@ class Controller:
         return replace(
             look,
             now=now,
+            standing=standing,
             observed=observation.world,
             operations=rooms.executor.operations(),
             memory=replace(memory, waits=self._waits, probes=rooms.prober.seen()),
             policy=replace(look.policy, approvals=self._policy.approvals | self._approved(now)),
             fresh=look.fresh | observation.fresh,
             new_commit=new_commit,
-            problems=tuple(dict.fromkeys((*look.problems, *problems))),
+            problems=tuple(
+                dict.fromkeys((*look.problems, *problems, *self._other_hands.told(now)))
+            ),
             may_begin=may_begin,
         )
 
@@ -209,7 +221,9 @@ class Controller:
 
     def _forget_states(self) -> frozenset[HostName]:
         """Let go of what was known of guests whose step has ended; return their hosts."""
-        steps = [step for step, _ in self._rooms.executor.take_ended()]
+        ended = self._rooms.executor.take_ended()
+        self._other_hands.ended(ended)
+        steps = [step for step, _ in ended]
         for step in steps:
             self._rooms.observer.states.forget(step)
         return frozenset(step.host for step in steps)

@@ -12,12 +12,13 @@ from reconciler.model.observed import ObservedWorld, SilentHost
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from reconciler.controller.otherhands import OtherHand
     from reconciler.controller.worlds import Standing
     from reconciler.journal.journal import Journal
     from reconciler.journal.records import KnownHost
     from reconciler.model.desired import DesiredWorld
     from reconciler.model.memory import Memory
-    from reconciler.model.names import HostName, PlanId, Sha
+    from reconciler.model.names import GuestName, HostName, PlanId, Sha
     from reconciler.model.plan import Plan
 
 _LOOKED_BACK = 200
@@ -80,6 +81,11 @@ class Teller:
             self._tell(now, EventKind.HOST_BACK, "answers again", host=name)
         self._silent = set(silent)
 
+    def others(self, hands: tuple[OtherHand, ...], now: datetime) -> None:
+        """Marks of ours that somebody else wrote."""
+        for hand in hands:
+            self._tell(now, EventKind.OTHER_HAND, hand.sentence, host=hand.host, guest=hand.guest)
+
     def planned(self, plan: Plan, memory: Memory, now: datetime) -> None:
         """What is held, what is foreign, and which hosts have left without being retired."""
         for held in plan.held:
@@ -110,9 +116,11 @@ class Teller:
         text: str,
         *,
         host: HostName | None = None,
+        guest: GuestName | None = None,
         commit: Sha | None = None,
     ) -> None:
-        self._journal.note(Event(at=at, kind=kind, text=text, host=host, commit=commit))
+        event = Event(at=at, kind=kind, text=text, host=host, guest=guest, commit=commit)
+        self._journal.note(event)
 
 
 def _last_refusal(journal: Journal) -> Event | None:

@@ -56,6 +56,7 @@ class EventKind(StrEnum):
     SUSPENDED = "suspended"
     RESUMED = "resumed"
     FOREIGN = "foreign"
+    OTHER_HAND = "other-hand"
     JOURNAL_LOST = "journal-lost"
     TROUBLE = "trouble"
 

@@ -41,6 +41,7 @@ WARNINGS = frozenset(
         EventKind.HOST_DEPARTED,
         EventKind.HELD,
         EventKind.FOREIGN,
+        EventKind.OTHER_HAND,
         EventKind.JOURNAL_LOST,
         EventKind.TROUBLE,
     }
@@ -62,6 +63,7 @@ MEANINGS: dict[EventKind, str] = {
     EventKind.SUSPENDED: "A person took guests out of domops' hands for a while.",
     EventKind.RESUMED: "A person gave suspended guests back.",
     EventKind.FOREIGN: "A domain looks like ours and is not; it is left alone.",
+    EventKind.OTHER_HAND: "A mark of ours was changed by somebody else, another controller say.",
     EventKind.JOURNAL_LOST: "The journal could not be read and was begun anew.",
     EventKind.TROUBLE: "Something about domops itself went wrong; it goes on.",
 }

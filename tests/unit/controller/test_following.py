@@ -283,6 +283,7 @@ def test_with_the_state_lost_a_branch_that_is_put_right_goes_through(stage: Stag
             look = stage.converge(opened).last.look
             assert look is not None
             assert not look.may_begin
+            assert look.standing.refused
         refused = [one for one in stage.events if one.kind is EventKind.COMMIT_REFUSED]
         assert [one.commit for one in refused] == [old]
         stage.git("reset", "--quiet", "--hard", web)
