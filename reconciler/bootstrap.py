@@ -31,6 +31,7 @@ from reconciler.hypervisor.statistics import LibvirtStatistics
 from reconciler.journal.journal import Journal
 from reconciler.journal.records import Approval
 from reconciler.manifests import Allowed
+from reconciler.model.crossing import unwatched
 from reconciler.model.policy import Policy
 from reconciler.model.suspension import Suspension
 from reconciler.recording.sight import Latest, Sight
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from reconciler.controller.results import PassResult
     from reconciler.hypervisor.port import Host, Surveyor
     from reconciler.hypervisor.statistics import StatisticsReader
+    from reconciler.model.crossing import Watch
     from reconciler.model.desired import DesiredHost
     from reconciler.model.names import HostName, PlanId
     from reconciler.model.operation import Operation
@@ -154,11 +156,14 @@ def open_controller(  # noqa: PLR0913 - each is one choice of whoever puts a con
     reader_for: Callable[[DesiredHost, Callable[[], datetime]], StatisticsReader] | None = None,
     policy: Policy | None = None,
     clock: Callable[[], datetime] | None = None,
+    crossed: Watch = unwatched,
 ) -> Iterator[Opened]:
     """Put a controller together, and take it apart when the block ends.
 
     With ``writing``, the state directory is locked and the journal kept. Without, the journal is a
     copy in memory, no file is written and no lock taken, so it may look while another one works.
+
+    ``crossed`` is for tests that let the controller die; see Note [Crossings] in the model.
 
     Raises:
         RefusedError: another controller works on the state directory.
@@ -173,7 +178,7 @@ def open_controller(  # noqa: PLR0913 - each is one choice of whoever puts a con
             f" {settings.signatures} signatures. Commit it, signed, and apply the commit"
         )
     clock = clock or Clock()
-    make_host = host_for or partial(libvirt_host, places=settings.overlay_elements)
+    make_host = host_for or partial(libvirt_host, places=settings.overlay_elements, crossed=crossed)
     make_reader = reader_for or libvirt_statistics
     with contextlib.ExitStack() as stack:
         path = settings.state_dir / JOURNAL_FILE
@@ -211,6 +216,7 @@ def open_controller(  # noqa: PLR0913 - each is one choice of whoever puts a con
             wake=wakeups.put,
             reading=not writing,
             others_work=not writing and is_held(settings.state_dir),
+            crossed=crossed,
         )
         following = Following(
             source,
@@ -286,10 +292,14 @@ def _tune_interpreter() -> None:
 
 
 def libvirt_host(
-    host: DesiredHost, clock: Callable[[], datetime], *, places: tuple[str, ...] = ()
+    host: DesiredHost,
+    clock: Callable[[], datetime],
+    *,
+    places: tuple[str, ...] = (),
+    crossed: Watch = unwatched,
 ) -> Host:
     """Open the door to a host through libvirt; nothing is connected before it is used."""
-    return LibvirtHost(name=host.name, uri=host.uri, clock=clock, places=places)
+    return LibvirtHost(name=host.name, uri=host.uri, clock=clock, places=places, crossed=crossed)
 
 
 def libvirt_statistics(host: DesiredHost, clock: Callable[[], datetime]) -> StatisticsReader:

@@ -25,6 +25,7 @@ from reconciler.executor.failures import Failures
 from reconciler.executor.patience import patience_for
 from reconciler.executor.running import Running, memory_held
 from reconciler.journal.records import Outcome
+from reconciler.model.crossing import INTENT, OUTCOME, Side, crossing, unwatched
 from reconciler.model.observed import ObservedHost
 from reconciler.model.operation import Operation
 from reconciler.model.steps import (
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from reconciler.hypervisor.port import Host
     from reconciler.journal.journal import Filled, Journal
     from reconciler.journal.records import Intent
+    from reconciler.model.crossing import Watch
     from reconciler.model.desired import DesiredWorld
     from reconciler.model.memory import Failure
     from reconciler.model.names import GuestName, HostName
@@ -79,11 +81,13 @@ class Executor:
         wake: Callable[[str], None],
         reading: bool = False,
         others_work: bool = False,
+        crossed: Watch = unwatched,
     ) -> None:
         """Take over the open intents that the journal knows.
 
         With ``reading`` nothing ever begins. ``others_work`` says that the open intents are those
-        of a controller that lives beside this one: they are shown as what they are.
+        of a controller that lives beside this one: they are shown as what they are. ``crossed`` is
+        told when an intent is written, and around an outcome; see Note [Crossings] in the model.
         """
         self._journal = journal
         self._host_named = host_named
@@ -97,6 +101,7 @@ class Executor:
         self._unwritten: list[tuple[int, Outcome, str, datetime]] = []
         self._ended: list[tuple[Step, datetime]] = []
         self._closed = reading
+        self._crossed = crossed
         self._others_work = others_work
         self._begun: list[Step] = []
 
@@ -188,6 +193,7 @@ class Executor:
                 number = self._journal.begin(planned, now)
             except WaitingError:
                 return False  # its guest may have been suspended since: the next pass knows
+            self._crossed(crossing(step, Side.AFTER, INTENT))
             self._begun.append(step)
             one = Running(
                 number=number,
@@ -365,7 +371,9 @@ class Executor:
     def _end(self, one: Running, outcome: Outcome, message: str, now: datetime) -> None:
         del self._running[one.number]
         self._ended.append((one.planned.step, now))
+        self._crossed(crossing(one.planned.step, Side.BEFORE, OUTCOME))
         self._write_end(one.number, outcome, message, now)
+        self._crossed(crossing(one.planned.step, Side.AFTER, OUTCOME))
         self._changed.notify_all()
 
     def take_ended(self) -> tuple[tuple[Step, datetime], ...]:

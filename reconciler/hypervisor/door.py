@@ -15,6 +15,7 @@ from reconciler.domxml import read
 from reconciler.errors import RefusedError, StalledError, TransientError
 from reconciler.hypervisor.capabilities import TABLE, Driver
 from reconciler.hypervisor.guests import STORED_TEXT
+from reconciler.model.crossing import Side, crossing, unwatched
 from reconciler.model.definition import VolumeSource
 
 if TYPE_CHECKING:
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
 
     from reconciler.hypervisor.gate import Gate
     from reconciler.hypervisor.node import Identity
+    from reconciler.model.crossing import Watch
     from reconciler.model.definition import Disk, GuestDefinition
     from reconciler.model.names import GuestName, HostName, LibvirtPool, VolumeName
+    from reconciler.model.steps import Step
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -32,17 +35,30 @@ _R = TypeVar("_R")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Door:
-    """The way to one host while one step is carried out; ``doing`` is that step in words."""
+    """The way to one host while ``step`` is carried out; ``doing`` is that step in words.
+
+    ``watch`` is told of each writing call before and after it; see Note [Crossings] in the model.
+    """
 
     host: HostName
+    step: Step
     doing: str
     connection: libvirt.virConnect
     gate: Gate
     identity: Identity
+    watch: Watch = unwatched
 
     def write(self, call: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs) -> _R:
         """Make one writing call through the gate."""
-        return self.gate.write(self.doing, call, *args, **kwargs)
+        act = call.__name__.strip("_")
+        self.cross(Side.BEFORE, act)
+        result = self.gate.write(self.doing, call, *args, **kwargs)
+        self.cross(Side.AFTER, act)
+        return result
+
+    def cross(self, side: Side, act: str) -> None:
+        """Say where the step has come to."""
+        self.watch(crossing(self.step, side, act))
 
     def require(self, capability: str) -> None:
         """Let the step on only if the driver has ``capability``.

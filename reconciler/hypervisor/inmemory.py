@@ -14,9 +14,11 @@ from threading import RLock
 from typing import TYPE_CHECKING, assert_never
 
 from reconciler.domxml import merge, render
-from reconciler.errors import RefusedError, StalledError, TransientError
+from reconciler.errors import DomopsError, RefusedError, StalledError, TransientError
+from reconciler.hypervisor.callbycall import Beneath, World, calls, undoing
 from reconciler.hypervisor.port import Draft
 from reconciler.model.checkup import Inspection
+from reconciler.model.crossing import Side, crossing, unwatched
 from reconciler.model.definition import DiskFormat, VolumeSource
 from reconciler.model.observed import ObservedHost, ObservedWorld, RunState, StateReason
 from reconciler.model.steps import (
@@ -60,6 +62,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
+    from reconciler.hypervisor.callbycall import Call
+    from reconciler.model.crossing import Watch
     from reconciler.model.definition import Disk, GuestDefinition
     from reconciler.model.mark import Mark
     from reconciler.model.names import GuestName, HostName, Target
@@ -74,10 +78,21 @@ _OURS_TO_RESUME = (StateReason.BUSY, StateReason.UNKNOWN)
 class InMemoryHost:
     """A ``Host`` whose world is the value that it holds."""
 
-    def __init__(self, host: ObservedHost, *, clock: Callable[[], datetime]) -> None:
-        """Begin with ``host``; ``clock`` gives the instants of answers."""
-        self._host = host
+    def __init__(
+        self,
+        host: ObservedHost,
+        *,
+        clock: Callable[[], datetime],
+        beneath: Beneath | None = None,
+        crossed: Watch = unwatched,
+    ) -> None:
+        """Begin with ``host``, and with what is beneath, if anything; ``clock`` dates answers.
+
+        ``crossed`` is told of each call that a real host would be given, and may let it fail.
+        """
+        self._world = World(host=host, beneath=beneath or Beneath())
         self._clock = clock
+        self._crossed = crossed
         self._lock = RLock()
         self._writes = 0
         self._silence: str | None = None
@@ -85,6 +100,19 @@ class InMemoryHost:
         self._stiff: set[UUID] = set()
         self._progress: dict[GuestName, Progress] = {}
         self._notify: list[Callable[[], None]] = []
+
+    @property
+    def world(self) -> World:
+        """The host as it is at this instant, half way through a step, and what is beneath."""
+        return self._world
+
+    @property
+    def _host(self) -> ObservedHost:
+        return self._world.host
+
+    @_host.setter
+    def _host(self, host: ObservedHost) -> None:
+        self._world = replace(self._world, host=host)
 
     @property
     def name(self) -> HostName:
@@ -140,16 +168,21 @@ class InMemoryHost:
             return Draft(stored=text, defined=merge(text, step.definition, paths=paths))
 
     def carry_out(self, step: Step) -> None:
-        """Refuse what a real host would refuse, else let the step have its effect."""
+        """Refuse what a real host would refuse, else let the step have its effect, call by call."""
         with self._lock:
             if self._silence is not None:
                 raise TransientError(self._silence)
             self._refuse(step)
-            changed = self._after(step)
-            if changed is not self._host:
+            if self._after(step) is not self._host:
                 self._writes += 1
-                if not self._ignored(step):
-                    self._host = changed
+                before = self._world
+                try:
+                    for call in calls(step, before, self._clock()):
+                        self._make(step, call)
+                except DomopsError:
+                    for call in undoing(step, before, self._world):
+                        self._make(step, call)
+                    raise
         self._tell()
 
     def progress(self, step: Step) -> Progress | None:
@@ -209,6 +242,15 @@ class InMemoryHost:
         world = ObservedWorld(hosts={self._host.name: self._host})
         changed = after(step, world, self._clock()).hosts[self._host.name]
         return changed if isinstance(changed, ObservedHost) else self._host
+
+    def _make(self, step: Step, call: Call) -> None:
+        self._crossed(crossing(step, Side.BEFORE, call.act))
+        if call.amid is not None:
+            self._world = call.amid
+            self._crossed(crossing(step, Side.AMID, call.act))
+        if not self._ignored(step):
+            self._world = call.world
+        self._crossed(crossing(step, Side.AFTER, call.act))
 
     def _ignored(self, step: Step) -> bool:
         """Requests that the hypervisor takes and the guest does not follow."""

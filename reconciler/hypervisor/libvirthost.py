@@ -37,6 +37,7 @@ from reconciler.hypervisor.node import (
 from reconciler.hypervisor.pools import VolumeMemo, observe_pools
 from reconciler.hypervisor.surveying import outlines, read_xl
 from reconciler.hypervisor.tuning import can_share, capabilities_of
+from reconciler.model.crossing import unwatched
 from reconciler.model.observed import ObservedHost
 from reconciler.model.steps import (
     AttachDisk,
@@ -79,6 +80,7 @@ if TYPE_CHECKING:
     from reconciler.hypervisor.node import Identity
     from reconciler.hypervisor.port import Draft, NativeGuest
     from reconciler.model.checkup import Inspection
+    from reconciler.model.crossing import Watch
     from reconciler.model.names import HostName
     from reconciler.model.operation import Progress
     from reconciler.model.steps import Step
@@ -95,10 +97,12 @@ class LibvirtHost:
         clock: Callable[[], datetime],
         open_connection: Callable[[str], libvirt.virConnect] = libvirt.open,
         places: tuple[str, ...] = (),
+        crossed: Watch = unwatched,
     ) -> None:
         """Keep the address; nothing is opened before it is used.
 
-        ``places`` are those of a definition that are open to overlays.
+        ``places`` are those of a definition that are open to overlays; ``crossed`` is told of each
+        writing call, before and after it.
 
         Raises:
             StalledError: the URI carries a password.
@@ -107,6 +111,7 @@ class LibvirtHost:
         self._name = name
         self._clock = clock
         self._gate = Gate()
+        self._crossed = crossed
         self._memo = GuestMemo(places=places)
         self._volumes = VolumeMemo()
         self._bridges = BridgeMemo()
@@ -176,6 +181,7 @@ class LibvirtHost:
         with link.connection(doing) as connection:
             door = Door(
                 host=self._name,
+                step=step,
                 doing=doing,
                 connection=connection,
                 gate=self._gate,
@@ -193,10 +199,12 @@ class LibvirtHost:
         with link.connection(doing) as connection:
             door = Door(
                 host=self._name,
+                step=step,
                 doing=doing,
                 connection=connection,
                 gate=self._gate,
                 identity=self._identity(link, connection),
+                watch=self._crossed,
             )
             try:
                 _carry_out(door, step)

@@ -22,12 +22,16 @@ from reconciler.hypervisor.door import volume_in
 from reconciler.hypervisor.nocloud import render_seed
 from reconciler.hypervisor.storagexml import render_volume
 from reconciler.hypervisor.volumes import users_of
+from reconciler.model.crossing import Side
 from reconciler.model.definition import DiskFormat, VolumeSource
 from reconciler.model.seed import SEED_CAPACITY_BYTES
 
 if TYPE_CHECKING:
     from reconciler.hypervisor.door import Door
     from reconciler.model.steps import CreateSeed, RemoveSeed
+
+_PIECE_BYTES = 1 << 16
+"""How much is sent at once: less than the smallest seed."""
 
 
 def create(door: Door, step: CreateSeed) -> None:
@@ -45,7 +49,7 @@ def create(door: Door, step: CreateSeed) -> None:
     )
     volume = door.write(pool.createXML, text, 0)
     try:
-        door.write(_upload, door.connection, volume, image)
+        door.write(_upload, door, volume, image)
     except UnknownOutcomeError:
         raise
     except DomopsError:
@@ -54,12 +58,15 @@ def create(door: Door, step: CreateSeed) -> None:
         raise
 
 
-def _upload(connection: libvirt.virConnect, volume: libvirt.virStorageVol, content: bytes) -> None:
-    stream = connection.newStream(0)
+def _upload(door: Door, volume: libvirt.virStorageVol, content: bytes) -> None:
+    stream = door.connection.newStream(0)
     rest = memoryview(content)
 
     def give(_stream: object, count: int, _opaque: object) -> bytes:
         nonlocal rest
+        if rest and len(rest) < len(content):
+            door.cross(Side.AMID, "upload")
+        count = min(count, _PIECE_BYTES)
         piece, rest = rest[:count], rest[count:]
         return bytes(piece)
 
