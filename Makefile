@@ -64,6 +64,11 @@ soak: setup ## Keep a controller in a storm for an hour (MINUTES=10 SEED=n) and 
 	$(PYTHON) -m tests.lab.guest build
 	$(PYTHON) -m tests.soak --minutes $(or $(MINUTES),60) $(if $(SEED),--seed $(SEED))
 
+.PHONY: matrix
+matrix: setup ## Kill a controller at every instant of every step, and see what the next one makes of it
+	$(PYTHON) -m tests.lab.guest build
+	$(PYTHON) -m tests.matrix
+
 .PHONY: fuzz
 fuzz: setup ## Let a fuzzer look for text that breaks a door (SECONDS=600 a door)
 	$(PYTHON) -m tests.fuzz --seconds $(or $(SECONDS),600)
