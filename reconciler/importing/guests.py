@@ -29,7 +29,7 @@ from reconciler.model.definition import (
     RbdSource,
     VolumeSource,
 )
-from reconciler.planner.disks import bus_of
+from reconciler.planner.targets import bus_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -26,7 +26,7 @@ from reconciler.model.plan import (
 from reconciler.model.steps import DefineGuest
 from reconciler.planner import words
 from reconciler.planner.case import Verdict
-from reconciler.planner.disks import cannot_adopt
+from reconciler.planner.obstacles import cannot_adopt
 from reconciler.planner.wanted import Wanted, wanted
 
 if TYPE_CHECKING:

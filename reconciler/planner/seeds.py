@@ -23,8 +23,9 @@ from reconciler.model.definition import Bus, Disk, DiskDevice, DomainType, Volum
 from reconciler.model.mark import MarkedSeed
 from reconciler.model.observed import RunState
 from reconciler.model.plan import Reason
-from reconciler.planner.disks import bus_of, refusal_of
+from reconciler.planner.disks import refusal_of
 from reconciler.planner.effects import with_disk
+from reconciler.planner.targets import bus_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

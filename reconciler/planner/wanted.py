@@ -23,12 +23,9 @@ from reconciler.planner.disks import (
     Existing,
     adopted_entry,
     devices,
-    free_target,
     is_filled,
     known_entry,
-    may_adopt,
     new_entry,
-    obstacle,
     old_entry,
     owned_disks,
     refusal_of,
@@ -38,6 +35,7 @@ from reconciler.planner.disks import (
 from reconciler.planner.hostdevices import choose_devices, devices_back, impossible_devices
 from reconciler.planner.ignoring import left_alone
 from reconciler.planner.letting_go import let_go
+from reconciler.planner.obstacles import may_adopt, obstacle
 from reconciler.planner.options import (
     as_told,
     choose_options,
@@ -49,6 +47,7 @@ from reconciler.planner.options import (
 )
 from reconciler.planner.overlay import choose_overlay, wanted_elements
 from reconciler.planner.seeds import resolve_seed, seed_target, with_seed
+from reconciler.planner.targets import free_target
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

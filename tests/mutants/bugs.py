@@ -139,7 +139,7 @@ BUGS = (
     ),
     Bug(
         what="a new disk takes over a volume that is there",
-        file="disks.py",
+        file="obstacles.py",
         old="    if volume in pool.volumes:\n        why = (\n",
         new="    if volume == '' and volume in pool.volumes:\n        why = (\n",
     ),
@@ -272,7 +272,7 @@ BUGS = (
     ),
     Bug(
         what="a new disk takes the place of one that stays",
-        file="disks.py",
+        file="obstacles.py",
         old="    if entry.target in kept:",
         new="    if entry.target in kept and existing is None:",
     ),
