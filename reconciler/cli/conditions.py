@@ -45,6 +45,7 @@ class ConditionReason(StrEnum):
     UP = "Up"
     DOWN = "Down"
     IDLE = "Idle"
+    POOL_OFF = "PoolOff"
 
 
 MEANINGS: dict[ConditionReason, tuple[str, str]] = {
@@ -71,6 +72,10 @@ MEANINGS: dict[ConditionReason, tuple[str, str]] = {
     ConditionReason.IDLE: (
         "No step for this guest is under way.",
         "Nothing.",
+    ),
+    ConditionReason.POOL_OFF: (
+        "The guest's pool has `mode: off`: its host is looked at, and nothing else.",
+        "Nothing; or write `mode: warn` to see what differs, `enforce` to have it done.",
     ),
 }
 """For the reference: what a reason means, and what to do."""
@@ -105,6 +110,8 @@ _FOR_HEALTH = {
 def conditions(status: GuestStatus, *, seen_at: datetime | None) -> tuple[Condition, ...]:
     """All conditions of a guest that was last observed at ``seen_at``."""
     healthy, reason = _FOR_HEALTH[status.healthy]
+    if status.off:
+        reason = ConditionReason.POOL_OFF
     return (
         _in_sync(ConditionType.STORED, status.stored, status, seen_at),
         _in_sync(ConditionType.LIVE, status.live, status, seen_at),
@@ -134,6 +141,8 @@ def _in_sync(
     if sync is not Sync.YES:
         why = _telling(status.changes, live=about is ConditionType.LIVE)
         reason = ConditionReason.DIFFERS if sync is Sync.NO else ConditionReason.NOT_KNOWN
+        if status.off:
+            reason = ConditionReason.POOL_OFF
         if why is not None:
             reason = why.reason or reason
             message = why.message

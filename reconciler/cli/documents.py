@@ -17,6 +17,7 @@ from reconciler.cli.conditions import conditions
 from reconciler.cli.render_xml import xml_differences
 from reconciler.journal.words import step_in_words
 from reconciler.model.observed import ObservedHost
+from reconciler.model.windows import Act
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -316,6 +317,7 @@ def _guest(name: GuestName, picture: Picture) -> Document:
         "healthy": status.healthy.value,
         "operation": status.operation,
         "suspended": [_suspension(one) for one in status.suspended],
+        "off": status.off,
         "phase": status.phase,
         "where": str(wanted.origin) if wanted else None,
         "labels": dict(wanted.labels) if wanted else {},
@@ -439,5 +441,15 @@ def _pool(pool: DesiredPool) -> dict[str, Document]:
             "percent": pool.budget.percent,
         },
         "trashKeepSeconds": pool.trash_keep_s,
+        "windows": [
+            {
+                "allows": one.allows,
+                "cron": one.cron,
+                "forSeconds": one.open_s,
+                "zone": one.zone.key,
+                "acts": [act.value for act in Act if act in one.acts],
+            }
+            for one in pool.windows
+        ],
         "where": str(pool.origin),
     }

@@ -67,7 +67,8 @@ MEANINGS: dict[Reason, Meaning] = {
     Reason.NEEDS_RESTART: Meaning(
         means="The change is stored, and takes effect at the guest's next start: this field "
         "cannot be changed while it runs, and `update.restart` does not allow a restart.",
-        to_do="Restart the guest when it suits, or write `update.restart: now`. All causes are "
+        to_do="Restart the guest when it suits, or write `update.restart: now`, or `window` where "
+        "the pool has a window. All causes are "
         "listed, and go away when they are reverted.",
     ),
     Reason.SHUTTING_DOWN: Meaning(
@@ -199,6 +200,12 @@ MEANINGS: dict[Reason, Meaning] = {
         "on to its end.",
         to_do="The message says who, why and what lifts it: `domops resume`, or a commit that "
         "takes `suspend` out. With an `until` it ends by itself.",
+    ),
+    Reason.WINDOW: Meaning(
+        means="The pool's `windows` say when acts of this class may begin, and now is not such a "
+        "time.",
+        to_do="Nothing: it begins when the window opens. Who cannot wait changes the pool's "
+        "`windows`, or restarts the guest by hand.",
     ),
     Reason.NOT_QUIESCED: Meaning(
         means="A better snapshot can be had by waiting. An agent gets two minutes after the "

@@ -18,11 +18,11 @@ from reconciler.cli.render_plan import (
     render_changes,
     told_suspension,
     verdict,
+    waits_for_restart,
 )
 from reconciler.model.definition import FirmwareBoot, KernelBoot, LoaderBoot
 from reconciler.model.desired import CdromDisk, GivenDisk, VolumeDisk
 from reconciler.model.ignoring import IGNORABLE
-from reconciler.model.plan import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -55,7 +55,7 @@ def render_description(name: GuestName, picture: Picture, page: Page) -> list[Te
     if status.changes:
         lines += [Text(), page.text("Changes", "bold"), *render_changes(status.changes, page)]
     lines += [page.text(release(held, page)) for held in picture.plan.held if name in held.guests]
-    causes = [change for change in status.changes if change.reason is Reason.NEEDS_RESTART]
+    causes = [change for change in status.changes if waits_for_restart(change)]
     lines += _section(
         "Causes of the pending restart",
         [
@@ -96,8 +96,7 @@ def _facts(
     yield "Synced", f"stored {status.stored.value}, live {status.live.value}"
     yield "Healthy", status.healthy.value
     yield "Operation", words.operation(status.operation or "none")
-    for one in status.suspended:
-        yield "Suspended", f"{told_suspension(one, page)}; {one.release}"
+    yield from _left_alone(status, page)
     if found is None:
         return
     host, guest = found
@@ -138,6 +137,14 @@ def _facts(
             "Marked as",
             f"{mark.operation.kind.value}, since {words.clock(mark.operation.since, page)}",
         )
+
+
+def _left_alone(status: GuestStatus, page: Page) -> Iterator[tuple[str, str]]:
+    """Why nothing is done to it, whatever is to be done."""
+    if status.off:
+        yield "Off", "its pool has mode off: nothing is compared and nothing is done"
+    for one in status.suspended:
+        yield "Suspended", f"{told_suspension(one, page)}; {one.release}"
 
 
 def _state(

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from reconciler.cli import words
 from reconciler.cli.page import columns
-from reconciler.cli.render_plan import CLASSES
+from reconciler.cli.render_plan import CLASSES, waits_for_restart
 from reconciler.model.observed import ObservedHost, SilentHost
-from reconciler.model.plan import Fate, Health, Label, Reason, Sync
+from reconciler.model.plan import Fate, Health, Label, Sync
+from reconciler.model.windows import Act
+from reconciler.planner.windows import opening
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
     from reconciler.cli.page import Page
     from reconciler.cli.picture import Picture
-    from reconciler.model.desired import DesiredHost
+    from reconciler.model.desired import DesiredHost, DesiredPool
     from reconciler.model.observed import ObservedGuest
     from reconciler.model.plan import GuestStatus, Held
 
@@ -124,7 +126,7 @@ def _synced(status: GuestStatus, picture: Picture, page: Page) -> tuple[str, str
     if isinstance(host, SilentHost):
         return f"host silent{words.since(host.since, page)}", "yellow"
     if Sync.UNKNOWN in (status.stored, status.live):
-        return "unknown", "yellow"
+        return ("off", "") if status.off else ("unknown", "yellow")
     if not status.changes:
         if Sync.NO in (status.stored, status.live):
             return "no", "yellow"
@@ -137,7 +139,7 @@ def _synced(status: GuestStatus, picture: Picture, page: Page) -> tuple[str, str
         if not (change.fate is Fate.WAITING and change.label is Label.NONE)
         or Sync.NO in (status.stored, status.live)
     ]
-    restart = [change for change in changes if change.reason is Reason.NEEDS_RESTART]
+    restart = [change for change in changes if waits_for_restart(change)]
     if restart:
         parts.append("restart pending")
     rest = [change for change in changes if change not in restart]
@@ -237,7 +239,7 @@ def render_pools(picture: Picture, page: Page, *, wide: bool) -> list[Text]:
     head = ["NAME", "MODE", "HOSTS", "GUESTS", "DELETIONS A DAY", "RESTARTS A DAY", "TRASH KEPT"]
     head.append("HELD")
     if wide:
-        head.append("MANIFEST")
+        head += ["WINDOWS", "MANIFEST"]
     rows = []
     for name, answered, hosts in picture.pools():
         pool = picture.world.pools[name]
@@ -253,8 +255,20 @@ def render_pools(picture: Picture, page: Page, *, wide: bool) -> list[Text]:
             ("; ".join(map(_held, held)), ""),
         ]
         if wide:
-            row.append((str(pool.origin), ""))
+            row += [("; ".join(_windows(pool, page)), ""), (str(pool.origin), "")]
         rows.append(row)
     if not rows:
         return [page.text("No pools: the commit has no manifest of kind Pool.")]
     return _table(head, rows, page)
+
+
+def _windows(pool: DesiredPool, page: Page) -> Iterator[str]:
+    """Each act that has windows, and when it may begin: ``restart from 02:00``."""
+    for act in Act:
+        if not any(act in one.acts for one in pool.windows):
+            continue
+        found = opening(pool.windows, act, page.now)
+        if found.now:
+            yield f"{act} now"
+        else:
+            yield f"{act} from {words.clock(found.at, page)}" if found.at else f"no {act}"

@@ -282,15 +282,18 @@ def remark(change: Change, page: Page) -> str:
 def summary(picture: Picture, page: Page) -> str:
     """How many changes happen now, later, and not at all."""
     changes = folded(picture.changes())
-    unknown = sum(status.state == UNKNOWN for status in picture.plan.statuses.values())
+    told = [status for status in picture.plan.statuses.values() if not status.off]
+    unknown = sum(status.state == UNKNOWN for status in told)
     if not changes:
         if not picture.plan.statuses:
             return "Nothing to do: the commit asks for no guests, and none of ours is on the hosts."
-        trash = sum(status.phase == Phase.TRASH for status in picture.plan.statuses.values())
-        number = len(picture.plan.statuses) - unknown - trash
+        trash = sum(status.phase == Phase.TRASH for status in told)
+        off = len(picture.plan.statuses) - len(told)
+        number = len(told) - unknown - trash
         guests = f"{words.counted(number, 'guest')} as the commit wants {_it(number)}"
-        parts = [guests] if number or not trash else []
+        parts = [guests] if number or not (trash or off) else []
         parts += [f"{words.counted(trash, 'guest')} in the trash"] if trash else []
+        parts += [f"{words.counted(off, 'guest')} in pools that are off"] if off else []
         parts += [f"{words.counted(unknown, 'guest')} unknown"] if unknown else []
         return f"Nothing to do: {', '.join(parts)}."
     parts = []
@@ -317,6 +320,12 @@ def summary(picture: Picture, page: Page) -> str:
         parts.append(f"{words.counted(unknown, 'guest')} unknown")
     sentence = ", ".join(parts)
     return f"{sentence[0].upper()}{sentence[1:]}."
+
+
+def waits_for_restart(change: Change) -> bool:
+    """Whether the change is stored, and comes true at a restart that is not made yet."""
+    restart = change.label is Label.RESTART and change.fate is Fate.WAITING
+    return restart and change.reason in (Reason.NEEDS_RESTART, Reason.WINDOW)
 
 
 def _it(number: int) -> str:

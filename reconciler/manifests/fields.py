@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError, core_schema
@@ -244,6 +245,24 @@ Instant = Annotated[
     WithJsonSchema({"type": "string", "pattern": INSTANT}),
 ]
 """Knows its zone."""
+
+
+def _zone(value: object) -> ZoneInfo:
+    hint = "write it as in Europe/Rome, or UTC"
+    if not isinstance(value, str):
+        raise refuse("must be the name of a time zone", hint)
+    try:
+        return ZoneInfo(value)
+    except (ValueError, OSError, KeyError):  # what names a folder, nothing, or a path elsewhere
+        raise refuse(f'"{value[:60]}" is no time zone', hint) from None
+
+
+Zone = Annotated[
+    ZoneInfo,
+    PlainValidator(_zone),
+    WithJsonSchema({"type": "string", "examples": ["Europe/Rome"]}),
+]
+"""A time zone, by its name."""
 
 
 # ----------------------------------------------------------------------------------- addresses

@@ -165,6 +165,7 @@ _WORDS: Final = (
     (fields.Size, "size"),
     (fields.Duration, "duration"),
     (fields.Instant, "instant"),
+    (fields.Zone, "time zone"),
     (fields.UuidText, "UUID"),
     (fields.Mac, "MAC address"),
     (fields.Name, "name"),

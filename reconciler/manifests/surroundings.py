@@ -20,6 +20,7 @@ from reconciler.model.desired import (
 )
 from reconciler.model.names import HostName, LibvirtPool, NetworkName, PoolName, StorageName
 from reconciler.model.suspension import Covered, Scope
+from reconciler.model.windows import Act, Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from reconciler.manifests.construct import Key
     from reconciler.manifests.kinds.network import NetworkOnHost, NetworkSpec
+    from reconciler.manifests.kinds.windows import PoolWindow
     from reconciler.manifests.problems import Problem
 
 KIB = 1024
@@ -144,6 +146,7 @@ class SurroundingsBuilder:
             suspend=suspension(
                 spec.suspend, entry, Covered(scope=Scope.POOL, name=manifest.metadata.name)
             ),
+            windows=tuple(map(_window, spec.windows)),
         )
 
     def _host(self, entry: Entry) -> DesiredHost:
@@ -243,6 +246,16 @@ class SurroundingsBuilder:
                 entry, there = self._of("Network")[name], self._of("Network")[other.name]
                 self._complain(entry, _two_vlans(place[1], network, other, there))
                 break
+
+
+def _window(spec: PoolWindow) -> Window:
+    return Window(
+        allows=spec.allow is not None,
+        cron=spec.allow or spec.deny or "",
+        open_s=spec.open_for,
+        zone=spec.zone,
+        acts=frozenset(map(Act, spec.acts)),
+    )
 
 
 def _bridges(network: DesiredNetwork) -> Iterator[tuple[HostName | None, str]]:

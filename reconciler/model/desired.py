@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from reconciler.model.overlay import OverlayElement
     from reconciler.model.seed import DesiredCloudInit
     from reconciler.model.suspension import Suspension
+    from reconciler.model.windows import Window
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,8 +104,9 @@ class DesiredHost:
 
 
 class PoolMode(StrEnum):
-    """``WARN`` shows plans and does nothing; ``ENFORCE`` does them."""
+    """``WARN`` shows plans and does nothing; ``ENFORCE`` does them; ``OFF`` makes none."""
 
+    OFF = "off"
     WARN = "warn"
     ENFORCE = "enforce"
 
@@ -129,6 +131,7 @@ class DesiredPool:
     trash_keep_s: int
     origin: Origin
     suspend: Suspension | None = None
+    windows: tuple[Window, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -88,6 +88,7 @@ class Reason(StrEnum):
     SUSPENDED = "Suspended"
     EMPTIED = "Emptied"
     NAME_TAKEN = "NameTaken"
+    WINDOW = "Window"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +163,9 @@ class GuestStatus:
 
     suspended: tuple[Suspension, ...] = ()
     """What keeps every step of this guest from beginning."""
+
+    off: bool = False
+    """Its pool is switched off: nothing was compared, and nothing is done."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

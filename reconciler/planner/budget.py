@@ -26,13 +26,14 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, assert_never
 
 from reconciler.model.counted import Act, Asked, Begun, Counted, Verb
-from reconciler.model.desired import HostState, RestartWhen
+from reconciler.model.desired import HostState
 from reconciler.model.mark import MarkedRestart, OperationKind, Phase
 from reconciler.model.names import PlanId
 from reconciler.model.observed import ObservedHost
 from reconciler.model.plan import Fate, Held, Reason
 from reconciler.model.steps import DefineGuest, SetMark
 from reconciler.planner.case import Block
+from reconciler.planner.windows import never_restarts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -150,9 +151,14 @@ def restart(guest: GuestName, intent: Digest) -> Act:
 
 
 def needs_ruling(case: Case) -> bool:
-    """Whether a change that needs a restart would begin one: it may, and none is under way."""
+    """Whether a change that needs a restart would begin one: it may, and none is under way.
+
+    One that waits for a window is judged before it opens, while there is somebody to approve it.
+    """
     restarting = case.operation is OperationKind.RESTART
-    return case.wants_running and case.desired.restart is RestartWhen.NOW and not restarting
+    pool = case.world.pools.get(case.desired.pool)
+    may = never_restarts(case.desired, pool) is None
+    return case.wants_running and may and not restarting
 
 
 def restart_of(case: Case) -> Act:

@@ -27,6 +27,7 @@ from reconciler.planner.match import Adoptable, Found, Missing, Unclear, index_o
 from reconciler.planner.memo import Inputs, Memo, busy
 from reconciler.planner.order import Around, order
 from reconciler.planner.placement import Placing
+from reconciler.planner.pools import is_off, keep_to_windows, switched_off
 from reconciler.planner.returning import Returned
 from reconciler.planner.suspending import Grounds, concerned, suspend
 from reconciler.planner.trash import deletions, dismiss, emptyings
@@ -157,10 +158,13 @@ def _plan(inputs: Inputs, memo: Memo, now: datetime) -> Plan:  # noqa: C901 - a 
     for name, outcome in matching.orphans.items():
         if isinstance(outcome, Unclear):
             verdicts[name] = _unclear(name, outcome, None)
+    off = switched_off(verdicts, desired)
+    verdicts.update(off)
+    verdicts.update(keep_to_windows(verdicts, desired, now))
     suspended = _suspended(verdicts, quiet, matching, index, inputs, now)
     verdicts.update(suspended)
     # All there is to say is said of these.
-    loud = sorted((verdicts.keys() - quiet) | suspended.keys())
+    loud = sorted((verdicts.keys() - quiet) | suspended.keys() | off.keys())
     stirred = {
         name: verdict
         for name in loud
@@ -185,7 +189,7 @@ def _plan(inputs: Inputs, memo: Memo, now: datetime) -> Plan:  # noqa: C901 - a 
     statuses = {name: verdicts[name].status for name in sorted(verdicts)}
     return Plan(
         steps=tuple(step for name in stepping if (step := verdicts[name].step)),
-        held=rulings.held,
+        held=tuple(one for one in rulings.held if not is_off(one.pool, desired)),
         foreign=matching.foreign,
         statuses=statuses,
         wake_at=_wake_at((statuses[name] for name in loud), now),

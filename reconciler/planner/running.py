@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from reconciler.model.definition import DomainType
-from reconciler.model.desired import RestartWhen
 from reconciler.model.mark import Mark, OperationKind, Phase
 from reconciler.model.names import FieldName
 from reconciler.model.observed import RunState, StateReason
@@ -38,7 +37,7 @@ from reconciler.planner.budget import Passed, needs_ruling, restart_of, with_res
 from reconciler.planner.case import Block, Case, Move, Next, On
 from reconciler.planner.differences import Difference, Kind
 from reconciler.planner.stopping import operation_mark, stop
-from reconciler.planner.telling import live_differences, state_change
+from reconciler.planner.telling import live_differences, restart_block, state_change
 
 if TYPE_CHECKING:
     from reconciler.model.definition import GuestDefinition
@@ -182,7 +181,7 @@ def _keep_running(case: Case, fields: tuple[Change, ...]) -> Next:
 
 def _restarting(case: Case) -> Mark | None:
     """The mark of a guest that is to be restarted, or goes on being; None if it may not."""
-    if case.desired.restart is not RestartWhen.NOW:
+    if restart_block(case) is not None:
         return None
     if not needs_ruling(case):
         return case.mark

@@ -20,6 +20,7 @@ from reconciler.model.plan import Change, Fate, Label, PlannedStep, Reason
 from reconciler.model.steps import ResumeGuest, SetMark, StartGuest
 from reconciler.planner.case import Block, Verdict
 from reconciler.planner.match import Found
+from reconciler.planner.pools import is_off, pool_of
 from reconciler.planner.telling import blocked_by
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def suspend(verdicts: Mapping[GuestName, Verdict], grounds: Grounds) -> dict[Gue
 
 def _judge(name: GuestName, verdict: Verdict, grounds: Grounds) -> Verdict:
     found = grounds.found(name)
-    pool = _pool(name, verdict, grounds)
+    pool = pool_of(name, verdict, grounds.desired)
     commanded = tuple(_commanded(name, pool, found, grounds))
     suspensions = (*_in_git(name, pool, grounds), *commanded)
     status = replace(verdict.status, suspended=suspensions)
@@ -140,15 +141,6 @@ def _commanded(
             yield one
 
 
-def _pool(name: GuestName, verdict: Verdict, grounds: Grounds) -> PoolName | None:
-    guest = grounds.desired.guests.get(name)
-    if guest is not None:
-        return guest.pool
-    host = verdict.status.host
-    manifest = grounds.desired.hosts.get(host) if host is not None else None
-    return manifest.pool if manifest is not None else None
-
-
 def _block(suspensions: tuple[Suspension, ...]) -> Block:
     """Held until somebody lifts it; waiting, where all of them come to an end by themselves."""
     ends = [one.until for one in suspensions if one.until is not None]
@@ -182,7 +174,8 @@ def _note(
     failure = grounds.memory.failures.get(found.mark.guest)
     resting = failure is not None and (failure.stalled or grounds.now < failure.retry_at)
     if (
-        not (enforced or grounds.policy.enforce)
+        is_off(pool, grounds.desired)
+        or not (enforced or grounds.policy.enforce)
         or verdict.status.operation is not None
         or guest.stored is None
         or guest.job is not None

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reconciler.model.definition import VolumeSource
-from reconciler.model.desired import GuestState, RestartWhen, VolumeDisk
+from reconciler.model.desired import GuestState, VolumeDisk
 from reconciler.model.mark import Phase
 from reconciler.model.observed import RunState
 from reconciler.model.plan import (
@@ -27,6 +27,7 @@ from reconciler.planner.letting_go import is_held
 from reconciler.planner.options import as_told
 from reconciler.planner.seeds import done_at
 from reconciler.planner.snapshots import holders
+from reconciler.planner.windows import never_restarts, restarts_later
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,14 +87,17 @@ def _live_change(case: Case, difference: Difference, label: Label) -> Change:
     )
     if label is not Label.RESTART:
         return change
-    if case.desired.restart is RestartWhen.NOW:
-        ruling = case.rulings.of(restart_of(case)) if needs_ruling(case) else Passed()
-        return change if isinstance(ruling, Passed) else kept_by(change, ruling)
-    why = {
-        RestartWhen.NEVER: "update.restart is never; it takes effect when the guest is restarted",
-        RestartWhen.WINDOW: "its pool has no window; it takes effect when the guest is restarted",
-    }[case.desired.restart]
-    return replace(change, fate=Fate.WAITING, reason=Reason.NEEDS_RESTART, message=why)
+    ruling = case.rulings.of(restart_of(case)) if needs_ruling(case) else Passed()
+    if isinstance(ruling, Kept):
+        return kept_by(change, ruling)
+    block = restart_block(case)
+    return change if block is None else blocked_by(change, block)
+
+
+def restart_block(case: Case) -> Block | None:
+    """What keeps a change that needs a restart from causing one now, but for the budget."""
+    pool = case.world.pools.get(case.desired.pool)
+    return never_restarts(case.desired, pool) or restarts_later(case.desired, pool, case.now)
 
 
 def disk_sizes(case: Case) -> Iterator[tuple[VolumeDisk, MarkedDisk, int]]:

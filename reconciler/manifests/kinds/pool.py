@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from reconciler.manifests.fields import Closed, CommandLine, Duration, Metadata, NotBuilt
+from reconciler.manifests.fields import Closed, Duration, Metadata, NotBuilt
 from reconciler.manifests.kinds.suspending import SuspendSpec
+from reconciler.manifests.kinds.windows import PoolWindow
 
 
 class PoolMigrations(Closed):
@@ -69,15 +70,6 @@ class PoolTrash(Closed):
     )
 
 
-class PoolWindow(Closed):
-    """A time at which disturbing steps may begin."""
-
-    allow: CommandLine | None = Field(None, description="When it opens, as five cron fields.")
-    open_for: Duration | None = Field(None, alias="for", description="How long it stays open.")
-    zone: CommandLine | None = Field(None, description="The time zone, as in Europe/Rome.")
-    acts: tuple[str, ...] = Field((), description="`restart`, `migrate`.")
-
-
 class PoolCpu(Closed):
     """Which processor the guests of the pool see."""
 
@@ -87,9 +79,12 @@ class PoolCpu(Closed):
 class PoolSpec(Closed):
     """What domops may do in a pool, and how much of it."""
 
-    mode: Literal["warn", "enforce"] = Field(
+    mode: Literal["off", "warn", "enforce"] = Field(
         "warn",
-        description="`warn`: plans are shown and nothing is done. `enforce`: they are done.",
+        description=(
+            "`warn`: plans are shown and nothing is done. `enforce`: they are done. `off`: hosts"
+            " are looked at, and nothing of their guests is compared, shown or done, whoever asks."
+        ),
     )
     overcommit: PoolOvercommit = Field(
         default_factory=PoolOvercommit.model_construct,
@@ -105,10 +100,14 @@ class PoolSpec(Closed):
     migrations: Annotated[PoolMigrations | None, NotBuilt("guests stay where they are for now")] = (
         Field(None, description="How many guests may be on the move at once.")
     )
-    windows: Annotated[
-        tuple[PoolWindow, ...],
-        NotBuilt("write update.restart: now in a guest's manifest when a restart suits"),
-    ] = Field((), description="When disturbing steps may begin.")
+    windows: tuple[PoolWindow, ...] = Field(
+        (),
+        max_length=64,
+        description=(
+            "When acts of some classes may begin. An act that no `allow` names begins at any time,"
+            " but a restart for `update.restart: window`, which without one never begins."
+        ),
+    )
     suspend: SuspendSpec | None = Field(
         None, description="Leave all guests of the pool alone while this stands here."
     )

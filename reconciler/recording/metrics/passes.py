@@ -106,7 +106,10 @@ def _of_guests(sight: Sight) -> Iterator[Series]:
     )
     yield families.GUEST_SYNCED, _synced(statuses, pools)
     yield families.GUEST_HEALTHY, each(lambda one: _HEALTHY[one.healthy])
-    yield families.GUEST_UNKNOWN, each(lambda one: int(one.healthy is Health.UNKNOWN))
+    yield (
+        families.GUEST_UNKNOWN,
+        each(lambda one: None if one.off else int(one.healthy is Health.UNKNOWN)),
+    )
     yield families.DRIFT, _counted(_drift(statuses, pools))
     yield families.CHANGES, _counted(_unmade(statuses, pools))
     yield families.SUSPENDED, _suspended(statuses, pools)

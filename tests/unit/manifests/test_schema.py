@@ -91,7 +91,7 @@ SEEN_BY_AN_EDITOR = (
     "host-drained-not-built",
     "host-ssh-not-built",
     "pool-budget-percent",
-    "pool-windows-not-built",
+    "pool-window-unknown-act",
     "storage-lvm-not-built",
     "storage-shared-not-built",
     "repository-id-odd",
