@@ -310,6 +310,7 @@ def _guest(name: GuestName, picture: Picture) -> Document:
     return {
         "name": name,
         "host": status.host,
+        "domain": status.domain or name,
         "pool": wanted.pool if wanted else None,
         "type": status.type,
         "state": status.state,

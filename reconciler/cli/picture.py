@@ -75,7 +75,8 @@ class Picture:
         for found in host.guests.values():
             if found.mark is not None and found.mark.guest == guest:
                 return host, found
-        return next(((host, found) for found in host.guests.values() if found.name == guest), None)
+        called = (status.domain if status else None) or guest
+        return next(((host, found) for found in host.guests.values() if found.name == called), None)
 
     @property
     def settled(self) -> bool:

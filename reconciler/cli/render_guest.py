@@ -88,6 +88,8 @@ def _facts(
 ) -> Iterator[tuple[str, str]]:
     """The head of a description: what, where, how it is, and what its mark says."""
     yield "Guest", status.guest
+    if status.domain:
+        yield "Domain", f"{status.domain}, as its host calls it"
     yield "Manifest", str(wanted.origin) if wanted else "none: no commit in force asks for it"
     pool = f" (pool {wanted.pool})" if wanted else ""
     yield "Host", f"{status.host or 'none yet'}{pool}"

@@ -51,7 +51,7 @@ def render_guests(picture: Picture, page: Page, *, wide: bool) -> list[Text]:
     for name in sorted(picture.plan.statuses):
         status = picture.plan.statuses[name]
         row = [
-            (name, "bold"),
+            (f"{name} (domain {status.domain})" if status.domain else name, "bold"),
             (_home(status, picture), ""),
             (status.type, ""),
             (_state(status), ""),

@@ -98,12 +98,18 @@ class Remembering:
             if (known := before.get(name)) is not guest
             and (known is None or known.pool != guest.pool)
         }
-        newborn = frozenset(moved.keys() - self._known if began else ())
+        renamed = {
+            name: guest.former
+            for name, guest in world.guests.items()
+            if guest.former is not None and before.get(name) is not guest
+        }
+        newborn = frozenset(moved.keys() - self._known - renamed.keys() if began else ())
         self._journal.take_into_force(
             sha,
             repository=world.repository,
             guests=moved,
             newborn=newborn,
+            renamed=renamed,
             at=now,
         )
         changed = sha != self._in_force
@@ -111,6 +117,9 @@ class Remembering:
         self._in_force, self._taken, self._world = sha, True, world
         self._known.update(moved)
         self._keep_histories(moved, newborn, now)
+        if renamed:  # it may be wherever it may have been under its former name
+            self._histories = self._journal.histories()
+            self._youngest = _youngest(self._histories)
         self._machines = _machines(self._journal)
         return changed
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -108,7 +108,13 @@ CREATE TABLE tombstones (
     lost TEXT NOT NULL
 ) WITHOUT ROWID;
 """
-_SCHEMA += _SUSPENSIONS + _TRASH
+
+_RENAMES = """
+CREATE TABLE renames (
+    guest TEXT NOT NULL, former TEXT NOT NULL, PRIMARY KEY (guest, former)
+) WITHOUT ROWID;
+"""
+_SCHEMA += _SUSPENSIONS + _TRASH + _RENAMES
 
 _UPGRADES = {
     1: """
@@ -119,6 +125,7 @@ ALTER TABLE events ADD COLUMN took_s REAL;
     2: "ALTER TABLE hosts ADD COLUMN uri TEXT;",
     3: _SUSPENSIONS,
     4: _TRASH,
+    5: _RENAMES,
 }
 """What turns the form of that number into the next one; the history is kept."""
 

@@ -16,6 +16,7 @@ from reconciler.journal.codec import encode
 from reconciler.journal.database import Database
 from reconciler.journal.records import Approval, Event, EventKind, Intent, KnownHost, Outcome
 from reconciler.journal.rows import (
+    DEED_COLUMNS,
     EVENT_COLUMNS,
     PRUNE_EVERY,
     STONE_COLUMNS,
@@ -31,6 +32,7 @@ from reconciler.journal.rows import (
     planned_of,
     prune,
     put_meta,
+    rename,
     step_of,
     stone_from,
     where_of,
@@ -220,8 +222,8 @@ class Journal:
         """The newest ``limit`` steps, oldest first; ``commit`` may be the beginning of a name."""
         with self._database.reading() as connection:
             rows = connection.execute(
-                "SELECT id, guest, host, kind, began, commit_sha, planned, ended, outcome, message"
-                " FROM intents WHERE (?1 IS NULL OR guest = ?1) AND (?2 IS NULL OR began >= ?2)"
+                f"SELECT {DEED_COLUMNS} FROM intents"  # noqa: S608 - names of columns, ours
+                f" WHERE {_OF_GUEST} AND (?2 IS NULL OR began >= ?2)"
                 " AND (?3 IS NULL OR substr(commit_sha, 1, length(?3)) = ?3)"
                 " ORDER BY id DESC LIMIT ?4",
                 (guest, since and written(since), commit, limit),
@@ -254,7 +256,7 @@ class Journal:
             rows = connection.execute(
                 f"SELECT {EVENT_COLUMNS} FROM events"  # noqa: S608 - names of columns, ours
                 " WHERE kind NOT IN (?5, ?6)"
-                " AND (?1 IS NULL OR guest = ?1) AND (?2 IS NULL OR at >= ?2)"
+                f" AND {_OF_GUEST} AND (?2 IS NULL OR at >= ?2)"
                 " AND (?3 IS NULL OR substr(commit_sha, 1, length(?3)) = ?3)"
                 " ORDER BY id DESC LIMIT ?4",
                 (
@@ -275,8 +277,8 @@ class Journal:
         with self._database.reading() as connection:
             rows = connection.execute(
                 f"SELECT id, {EVENT_COLUMNS} FROM events"  # noqa: S608 - names of columns, ours
-                " WHERE id > ? AND (? IS NULL OR guest = ?) ORDER BY id DESC LIMIT ?",
-                (after, guest, guest, limit),
+                f" WHERE {_OF_GUEST} AND id > ?2 ORDER BY id DESC LIMIT ?3",
+                (guest, after, limit),
             ).fetchall()
         return tuple((row[0], event_from(row[1:])) for row in reversed(rows))
 
@@ -299,16 +301,20 @@ class Journal:
         repository: UUID,
         guests: Mapping[GuestName, PoolName],
         newborn: frozenset[GuestName],
+        renamed: Mapping[GuestName, GuestName],
         at: datetime,
     ) -> None:
         """Make ``sha`` the last good commit and remember its guests.
 
         ``newborn`` are those whose first commit this is known to be: only they get an instant
-        before which they were nowhere. A guest that was known before keeps what it had.
+        before which they were nowhere. A guest that was known before keeps what it had, and one
+        that is ``renamed`` has what it had under its former name.
         """
         with self._database.writing() as connection:
             put_meta(connection, "repository", str(repository))
             put_meta(connection, "last_good", sha)
+            for name, former in renamed.items():
+                rename(connection, name, former)
             connection.executemany(
                 "INSERT OR IGNORE INTO guests (name, first_seen) VALUES (?, ?)",
                 [(name, written(at) if name in newborn else None) for name in guests],
@@ -606,6 +612,11 @@ class Journal:
         with self._database.reading() as connection:
             return get_meta(connection, key)
 
+
+_OF_GUEST = (
+    "(?1 IS NULL OR guest = ?1 OR guest IN (SELECT former FROM renames WHERE renames.guest = ?1))"
+)
+"""What happened to a guest, under whatever name."""
 
 _SUSPENDED_LAST = "suspended_last"
 """Which of the journal's single values changes with each suspension."""

@@ -43,6 +43,37 @@ def get_meta(connection: sqlite3.Connection, key: str) -> str | None:
     return str(row[0]) if row else None
 
 
+def rename(connection: sqlite3.Connection, name: str, former: str) -> None:
+    """Give a guest what it had under its former name; done twice, it changes nothing.
+
+    If either was there before anybody looked, so was the guest.
+    """
+    if connection.execute(
+        "SELECT 1 FROM renames WHERE guest = ? AND former = ?", (name, former)
+    ).fetchone():
+        return
+    names = {"name": name, "former": former}
+    connection.execute(
+        "INSERT INTO guests (name, first_seen)"
+        " SELECT :name, first_seen FROM guests WHERE name = :former"
+        # The smaller of two instants; nothing, if one of them is.
+        " ON CONFLICT (name) DO UPDATE SET first_seen = min(first_seen, excluded.first_seen)",
+        names,
+    )
+    for table, column in (("guest_pools", "pool"), ("guest_hosts", "host")):
+        connection.execute(
+            f"INSERT OR IGNORE INTO {table} (guest, {column})"  # noqa: S608 - names of ours
+            f" SELECT :name, {column} FROM {table} WHERE guest = :former",
+            names,
+        )
+    connection.execute(
+        "INSERT OR IGNORE INTO renames (guest, former)"
+        " SELECT :name, former FROM renames WHERE guest = :former",
+        names,
+    )
+    connection.execute("INSERT INTO renames (guest, former) VALUES (:name, :former)", names)
+
+
 def grouped(rows: sqlite3.Cursor) -> dict[str, list[str]]:
     """Gather pairs by their first half."""
     groups: dict[str, list[str]] = {}
@@ -204,8 +235,11 @@ def event_from(row: tuple[object, ...]) -> Event:
     )
 
 
+DEED_COLUMNS = "id, guest, host, kind, began, commit_sha, planned, ended, outcome, message"
+
+
 def deed_from(row: tuple[object, ...]) -> Deed:
-    """Parse a row of the intents."""
+    """Parse a row of ``DEED_COLUMNS``."""
     number, guest, host, kind, began, commit, planned, ended, outcome, message = cast(
         "tuple[int, str, str, str, str, str | None, str, str | None, str | None, str | None]", row
     )

@@ -17,6 +17,7 @@ from reconciler.manifests.guests import build_guest
 from reconciler.manifests.included import NOTHING_INCLUDED, included_by
 from reconciler.manifests.kinds import Guest
 from reconciler.manifests.problems import Severity, in_order
+from reconciler.manifests.renaming import problems_of_names
 from reconciler.manifests.resolve import Built, Claims, Memo, Resolved, claims_of, places_of
 from reconciler.manifests.starting import problems_of_order
 from reconciler.model.desired import GivenDisk
@@ -54,7 +55,7 @@ def resolve_change(
             return None
         built[name], fresh[name] = one, one.outcome
     claims = _claims(memo, gone, fresh)
-    if claims is None or _any_waits_in_vain(built):
+    if claims is None or _any_waits_in_vain(built) or _any_name_means_two(built):
         return None
     by_file = _by_file(memo, changed)
     files = previous.files + len(by_file.keys() - memo.by_file.keys())
@@ -132,6 +133,11 @@ def _any_waits_in_vain(built: Mapping[str, Built]) -> bool:
         return False
     outcomes = {name: one.outcome for name, one in built.items()}
     return any(True for _ in problems_of_order(built, outcomes, frozenset()))
+
+
+def _any_name_means_two(built: Mapping[str, Built]) -> bool:
+    outcomes = {name: one.outcome for name, one in built.items()}
+    return any(True for _ in problems_of_names(built, outcomes))
 
 
 def _by_file(memo: Memo, changed: Mapping[str, ParsedFile | None]) -> Mapping[str, tuple[str, ...]]:

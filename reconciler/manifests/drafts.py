@@ -38,9 +38,11 @@ class Draft:
     ``spec`` is merged with the class, ``own`` is what the guest itself says. ``whole`` is false for
     a guest whose class is not to be found: that was told already, and what the class might have
     filled in is not missed here. ``included`` are the files of the repository that manifests name.
+    What is derived from a guest's name is derived from ``first_name``, the former one if any.
     """
 
     name: str
+    first_name: str
     spec: GuestSpec
     own: Mapping[str, Value]
     around: Surroundings

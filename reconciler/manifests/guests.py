@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from reconciler.manifests import emulated, machine, peripherals, starting
+from reconciler.manifests import emulated, machine, peripherals, renaming, starting
 from reconciler.manifests.cloudinit import cloud_init
 from reconciler.manifests.derive import derive_uuid
 from reconciler.manifests.drafts import Draft, Flawed
@@ -61,6 +61,7 @@ def build_guest(
     spec = manifest.spec
     draft = Draft(
         name=manifest.metadata.name,
+        first_name=manifest.metadata.former_name or manifest.metadata.name,
         spec=spec,
         own=own,
         around=around,
@@ -77,7 +78,8 @@ def build_guest(
     elements = overlay(draft)
     ignored = ignore_drift(draft)
     emulated.warn(draft, place)
-    uuid = manifest.metadata.uuid or derive_uuid(around.repository, draft.name)
+    former = renaming.former(draft, manifest.metadata)
+    uuid = manifest.metadata.uuid or derive_uuid(around.repository, draft.first_name)
     if draft.complaints or place is None or cpus is None or memory is None:
         flawed = Flawed(
             uuid=uuid,
@@ -120,6 +122,7 @@ def build_guest(
         mentioned=mentioned(written, chosen),
         cloud_init=told,
         uuid_said=manifest.metadata.uuid is not None,
+        former=former,
         start_after=start_after,
         overlay=elements,
         ignore_drift=ignored,

@@ -11,6 +11,7 @@ from reconciler.manifests.hostpaths import is_below, refusal
 from reconciler.manifests.kinds.devices import IMAGES, DiskSpec, LimitsSpec
 from reconciler.manifests.machine import MIB
 from reconciler.manifests.quantities import render_size
+from reconciler.manifests.renaming import first_name, refuse_names_in_use
 from reconciler.model.definition import (
     BlockSource,
     Bus,
@@ -85,6 +86,7 @@ def disks(draft: Draft) -> tuple[DesiredDisk, ...]:
     """The disks, in the order in which those without a target are given one."""
     specs = draft.spec.disks
     _refuse_same_name(draft, "disks", specs)
+    refuse_names_in_use(draft, "disks", specs)
     _refuse_same_target(draft)
     found = [_disk(draft, index, disk) for index, disk in enumerate(specs)]
     return tuple(sorted([disk for disk in found if disk is not None], key=_place_in_line))
@@ -94,6 +96,7 @@ def nics(draft: Draft) -> tuple[DesiredNic, ...]:
     """The network cards, by name."""
     specs = draft.spec.networks
     _refuse_same_name(draft, "networks", specs)
+    refuse_names_in_use(draft, "networks", specs)
     found = [_nic(draft, index, nic) for index, nic in enumerate(specs)]
     return tuple(sorted(found, key=lambda nic: nic.name))
 
@@ -173,13 +176,14 @@ def _volume(draft: Draft, path: tuple[Key, ...], spec: DiskSpec) -> VolumeDisk |
     return VolumeDisk(
         name=DiskName(spec.name),
         storage=StorageName(spec.storage),
-        volume=derive_volume(draft.name, spec.name, disk_format)
+        volume=derive_volume(draft.first_name, first_name(spec, draft.spec.disks), disk_format)
         if spec.volume is None
         else VolumeName(spec.volume),
         size_bytes=spec.size,
         format=disk_format,
         image=image,
         adopt=spec.adopt,
+        volume_said=spec.volume is not None,
         **_common(draft, path, spec),
     )
 
@@ -261,6 +265,7 @@ def _monitor(text: str) -> Endpoint:
 
 
 class _Common(TypedDict):
+    former: DiskName | None
     target: Target | None
     bus: Bus | None
     read_only: bool
@@ -275,6 +280,7 @@ def _common(draft: Draft, path: tuple[Key, ...], spec: DiskSpec) -> _Common:
         hint = "take another bus, or take readOnly out"
         draft.complain((*path, "readOnly"), f"{spec.bus} disks are always writable", hint)
     return {
+        "former": None if spec.former_name is None else DiskName(spec.former_name),
         "target": None if spec.target is None else Target(spec.target),
         "bus": None if spec.bus is None else Bus(spec.bus),
         "read_only": spec.read_only,
@@ -360,9 +366,13 @@ def _nic(draft: Draft, index: int, spec: NicSpec) -> DesiredNic:
     return DesiredNic(
         name=NicName(spec.name),
         network=NetworkName(spec.network),
-        mac=derive_mac(draft.around.repository, draft.name, spec.name)
+        mac=derive_mac(
+            draft.around.repository, draft.first_name, first_name(spec, draft.spec.networks)
+        )
         if spec.mac is None
         else MacAddress(spec.mac),
+        mac_said=spec.mac is not None,
+        former=None if spec.former_name is None else NicName(spec.former_name),
         model=spec.model,
         options=_nic_options(
             link=None if spec.link is None else Link(spec.link), queues=spec.queues

@@ -20,6 +20,7 @@ from reconciler.manifests.kinds import Guest, GuestClass, Repository
 from reconciler.manifests.parse import Document, ParsedFile, parse_file
 from reconciler.manifests.peripherals import field_of
 from reconciler.manifests.problems import Problem, Severity, in_order
+from reconciler.manifests.renaming import problems_of_names
 from reconciler.manifests.starting import problems_of_order
 from reconciler.manifests.surroundings import Allowed, Surroundings, SurroundingsBuilder
 from reconciler.manifests.suspending import suspension
@@ -164,6 +165,7 @@ def resolve(
         around = previous.memo.around  # the same objects for what is the same
     resolver.problems.extend(builder.problems)
     resolver.build_guests(around)
+    resolver.compare_names()
     resolver.compare_claims(around)
     resolver.compare_given()
     resolver.compare_order()
@@ -248,6 +250,7 @@ class _Resolver:
     built: dict[str, Built] = field(default_factory=dict)
     claims: dict[ClaimKey, Claim] = field(default_factory=dict)
     suspend: Suspension | None = None
+    misnamed: set[str] = field(default_factory=set)
 
     def gather(self, refused: Mapping[str, str]) -> None:
         """Collect documents by kind and name; a name that is taken is a problem of the later."""
@@ -344,6 +347,8 @@ class _Resolver:
         """Refuse that two guests want the same UUID, address or volume."""
         places = places_of(around)
         for name, built in self.built.items():
+            if name in self.misnamed:
+                continue  # what is derived from a name that is another's would be told once more
             for key, claim in claims_of(name, built.outcome, places):
                 first = self.claims.setdefault(key, claim)
                 if first is not claim:
@@ -371,6 +376,13 @@ class _Resolver:
         """Refuse to wait for a guest that is not there, or for ever."""
         outcomes = {name: built.outcome for name, built in self.built.items()}
         for name, complaint in problems_of_order(self.built, outcomes, self.suspects):
+            self.problems.append(self.built[name].entry.problem(complaint))
+
+    def compare_names(self) -> None:
+        """Refuse that a name is one guest's, and another's former one."""
+        outcomes = {name: built.outcome for name, built in self.built.items()}
+        for name, complaint in problems_of_names(self.built, outcomes):
+            self.misnamed.add(name)
             self.problems.append(self.built[name].entry.problem(complaint))
 
     def _taken(

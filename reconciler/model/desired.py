@@ -181,7 +181,7 @@ class _AnyDisk:
 
     ``mentioned`` are the optional fields that the manifest names, sorted: of ``bus``, ``read_only``
     and ``options`` only those are wanted, as of a guest's options. ``protect`` keeps it plugged in
-    when the manifest lets go of it.
+    when the manifest lets go of it. ``former`` is what it was called before it was renamed.
     """
 
     name: DiskName
@@ -191,6 +191,7 @@ class _AnyDisk:
     options: DiskOptions = NO_DISK_OPTIONS
     mentioned: tuple[FieldName, ...] = ()
     protect: bool = False
+    former: DiskName | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,8 +199,8 @@ class VolumeDisk(_AnyDisk):
     """A disk that is a volume of a storage, made by domops when it is not there.
 
     ``volume`` is the volume's name; the manifest rarely says it (``GUEST-DISK`` plus the format's
-    ending is filled in). ``size_bytes`` only ever grows. With ``adopt`` the volume is never made:
-    one that is there is taken as it is.
+    ending is filled in, and ``volume_said`` is false). ``size_bytes`` only ever grows. With
+    ``adopt`` the volume is never made: one that is there is taken as it is.
     """
 
     storage: StorageName
@@ -208,6 +209,7 @@ class VolumeDisk(_AnyDisk):
     format: DiskFormat
     image: ImageRef | None
     adopt: bool = False
+    volume_said: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,7 +234,9 @@ DesiredDisk = VolumeDisk | CdromDisk | GivenDisk
 class DesiredNic:
     """A network card; ``model`` is ``pv`` or a name that libvirt knows.
 
-    Of ``options`` only those that are ``mentioned`` are wanted.
+    Of ``options`` only those that are ``mentioned`` are wanted. ``mac_said`` tells an address that
+    the manifest writes from one that is derived: only the former asks something of a card that has
+    another. ``former`` is what the card was called before it was renamed.
     """
 
     name: NicName
@@ -241,6 +245,8 @@ class DesiredNic:
     model: str
     options: NicOptions = NO_NIC_OPTIONS
     mentioned: tuple[FieldName, ...] = ()
+    mac_said: bool = True
+    former: NicName | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -325,9 +331,9 @@ class DesiredGuest:
     is wanted changes. ``type`` is None for ``auto`` (pvh on Xen, hvm elsewhere). ``host`` pins.
     ``mentioned`` are the optional fields that the manifest names, sorted: of ``options`` only
     those are wanted. ``suspend`` wants nothing of the guest, and so is no part of the intent; nor
-    does ``trash``, which says what becomes of a deleted guest of that name. ``uuid_said`` tells a
-    UUID that the manifest writes from one that is derived: only the former asks something of a
-    guest that has another.
+    does ``trash``, which says what becomes of a deleted guest of that name. ``former`` is what it
+    was called before it was renamed. ``uuid_said`` tells a UUID that the manifest writes from one
+    that is derived: only the former asks something of a guest that has another.
     """
 
     name: GuestName
@@ -364,6 +370,7 @@ class DesiredGuest:
     trash: TrashChoice | None = None
     cloud_init: DesiredCloudInit | None = None
     suspend: Suspension | None = None
+    former: GuestName | None = None
     lines: Mapping[str, int] = field(default_factory=dict, compare=False)
     """Line of each written field, by dotted path: ``spec.memory``, ``spec.disks[root].size``."""
 

@@ -164,6 +164,9 @@ class GuestStatus:
     suspended: tuple[Suspension, ...] = ()
     """What keeps every step of this guest from beginning."""
 
+    domain: str | None = None
+    """What its host calls it, where that is another name."""
+
     off: bool = False
     """Its pool is switched off: nothing was compared, and nothing is done."""
 

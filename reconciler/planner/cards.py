@@ -23,6 +23,7 @@ from reconciler.planner.options import (
     impossible_of_device,
     options_back,
 )
+from reconciler.planner.renaming import at_its_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -67,6 +68,8 @@ def _card(
     existing: Existing | None,
     refusals: list[Change],
 ) -> Card | None:
+    if existing is not None:
+        wish = at_its_address(wish, existing.mark)
     before = existing.stored.nic(wish.mac) if existing is not None else None
     live = None
     if existing is not None and existing.guest.live is not None:

@@ -95,7 +95,8 @@ def match(
         guests[name] = _one(desired.guests[name], index, desired, observed, memory)
     guests = _each_for_one(guests)
     orphans: dict[GuestName, Match] = {}
-    for name in sorted(index.owned.keys() - desired.guests.keys()):
+    renamed = {one.former for one in desired.guests.values() if one.former is not None}
+    for name in sorted(index.owned.keys() - desired.guests.keys() - renamed):
         copies = index.owned[name]
         orphans[name] = _home(name, copies, index, desired, observed, memory, None)
     foreign = (*index.foreign, *_leftovers(index))
@@ -148,6 +149,17 @@ class Index:
 
     telling: list[Copy] = field(default_factory=list)
     """The copies whose marks tell of counted acts."""
+
+    _derived: dict[object, GuestName] = field(default_factory=dict)
+
+    def derived(self) -> Mapping[object, GuestName]:
+        """Whose each UUID and each card's address is, of the guests that are ours."""
+        if not self._derived:
+            for name, copies in self.owned.items():
+                for copy in copies:
+                    self._derived[copy.guest.uuid] = name
+                    self._derived.update((nic.mac, name) for nic in copy.mark.nics)
+        return self._derived
 
 
 def index_of(
@@ -248,11 +260,17 @@ def _one(
     observed: ObservedWorld,
     memory: Memory,
 ) -> Match:
-    copies = index.owned.get(guest.name)
+    copies = [*index.owned.get(guest.name, ())]
+    if guest.former is not None:
+        copies += index.owned.get(guest.former, ())
+    for name in (guest.name, guest.former):
+        if name is not None and name in index.condemned:
+            return _bound(index.condemned[name])
     if copies:
         return _home(guest.name, copies, index, desired, observed, memory, guest.pool)
-    if guest.name in index.condemned:
-        return _bound(index.condemned[guest.name])
+    taken = _is_anothers(guest, index)
+    if taken is not None:
+        return taken
     found = _stranger(guest, index, desired)
     if isinstance(found, Unclear):
         return found
@@ -262,6 +280,25 @@ def _one(
     if doubt:
         return Unclear(reason=Reason.HOST_UNKNOWN, message=f"it could be elsewhere: {doubt}")
     return found or Missing()
+
+
+def _is_anothers(guest: DesiredGuest, index: Index) -> Unclear | None:
+    """Why a guest is not made: what would be derived for it is another one's of ours.
+
+    That other one was renamed, and what is derived from its first name stays with it.
+    """
+    known = index.derived()
+    wishes: dict[object, str] = {nic.mac: "mac" for nic in guest.nics if not nic.mac_said}
+    if not guest.uuid_said:
+        wishes[guest.uuid] = "metadata.uuid"
+    for wish, field_name in wishes.items():
+        if wish in known:
+            return Unclear(
+                reason=Reason.CONFLICT,
+                message=f"{wish} would be derived for it, and is that of {known[wish]}, which was"
+                f" called so before; write another {field_name}",
+            )
+    return None
 
 
 def _stranger(

@@ -112,7 +112,7 @@ class Memo:
             if one is None or one.guest is not guest or now >= one.until:
                 continue
             copies = owned.get(name)
-            if copies is None or len(copies) != 1:
+            if copies is None or len(copies) != 1 or guest.former in owned:
                 continue
             copy = copies[0]
             if copy is not one.copy:

@@ -79,7 +79,7 @@ def plan(
 
 def _plan(inputs: Inputs, memo: Memo, now: datetime) -> Plan:  # noqa: C901 - a row an outcome
     desired, observed, policy = inputs.desired, inputs.observed, inputs.policy
-    under_way = {operation.guest: operation for operation in inputs.operations}
+    under_way = _under_way(inputs)
     index = index_of(
         desired,
         observed,
@@ -100,7 +100,7 @@ def _plan(inputs: Inputs, memo: Memo, now: datetime) -> Plan:  # noqa: C901 - a 
                 orphans[name] = outcome
             case Found():
                 verdict = _classified(name, outcome, inputs, under_way, now)
-                if name not in under_way and len(index.owned[name]) == 1:
+                if name not in under_way and len(index.owned.get(name, ())) == 1:
                     copy = index.owned[name][0]
                     verdict = memo.keep_quiet(guest, outcome, copy, verdict, now)
                 verdicts[name] = verdict
@@ -196,6 +196,17 @@ def _plan(inputs: Inputs, memo: Memo, now: datetime) -> Plan:  # noqa: C901 - a 
         waits=ordered.waits,
         ports=ordered.ports,
     )
+
+
+def _under_way(inputs: Inputs) -> dict[GuestName, Operation]:
+    """The operations, by what their guests are called now."""
+    under_way = {operation.guest: operation for operation in inputs.operations}
+    if not under_way:
+        return {}
+    for guest in inputs.desired.guests.values():
+        if guest.former is not None and guest.former in under_way:
+            under_way.setdefault(guest.name, under_way[guest.former])
+    return under_way
 
 
 def _suspended(

@@ -66,8 +66,12 @@ def concerned(names: Iterable[GuestName], grounds: Grounds) -> frozenset[GuestNa
     of_pools = any(pool.suspend for pool in desired.pools.values())
     if desired.suspend or of_pools or any(not one.covered.is_one_guest for one in standing):
         return frozenset(names)
-    said = {guest.name for guest in desired.guests.values() if guest.suspend is not None}
     told = {one.covered.name for one in standing}
+    said = {
+        guest.name
+        for guest in desired.guests.values()
+        if guest.suspend is not None or guest.former in told
+    }
     return frozenset(name for name in names if name in said or name in told) | (
         grounds.marked & frozenset(names)
     )
@@ -131,7 +135,9 @@ def _commanded(
 ) -> Iterator[Suspension]:
     """What the command line has said of it, here or, if that was lost, in its mark."""
     said = grounds.memory.suspensions
-    known = [one for one in said.standing if one.covered.covers(name, pool)]
+    guest = grounds.desired.guests.get(name)
+    names = [name, *((guest.former,) if guest is not None and guest.former is not None else ())]
+    known = [one for one in said.standing if any(one.covered.covers(each, pool) for each in names)]
     marked = found.mark.suspended if found is not None else ()
     for one in sorted(
         {*known, *(one for one in marked if said.still(one))},

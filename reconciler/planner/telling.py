@@ -195,7 +195,9 @@ def _seed_changes(case: Case) -> Iterator[Change]:
 
 
 def run_state_changes(case: Case) -> Iterator[Change]:
-    """The wishes about the guest as a whole: made, restored, running, stopped."""
+    """The wishes about the guest as a whole: renamed, made, restored, running, stopped."""
+    if case.mark.guest != case.desired.name:
+        yield field_change(case.desired, "name", case.mark.guest, case.desired.name, Label.NONE)
     if case.mark.phase is Phase.TRASH:
         yield field_change(case.desired, "", "in the trash", "restored", Label.CREATE)
     if case.mark.phase is Phase.CREATING:
@@ -296,4 +298,5 @@ def status_of(
         phase=found.mark.phase,
         changes=changes,
         ignored=ignored_changes(case) if case is not None else (),
+        domain=None if guest.name == desired.name else guest.name,
     )

@@ -46,6 +46,7 @@ from reconciler.planner.options import (
     pins_beyond,
 )
 from reconciler.planner.overlay import choose_overlay, wanted_elements
+from reconciler.planner.renaming import in_their_volumes, renamed
 from reconciler.planner.seeds import resolve_seed, seed_target, with_seed
 from reconciler.planner.targets import free_target
 
@@ -109,16 +110,17 @@ def wanted(
 
     Of what the manifest lets go of, ``rulings`` say what may go.
     """
+    refusals: list[Change] = []
+    existing, blocked = renamed(guest, existing, refusals)
     gone = let_go(guest, existing, host.name, desired, rulings, now)
-    refusals = [*gone.changes]
-    blocked = False
+    refusals += gone.changes
     creating = existing is None or existing.mark.phase is Phase.CREATING
     type_ = _type(guest, host, existing, refusals)
     _keep_uuid(guest, existing, refusals)
     entries: list[MarkedDisk] = []
     wishes: dict[DiskName, Wish] = {}
     taken = _taken(guest, existing)
-    for disk in guest.disks:
+    for disk in in_their_volumes(guest, existing):
         old = known_entry(disk, existing)
         there = same_disk(disk, existing.stored, host, desired) if existing else None
         if old is None and there is not None and may_adopt(disk, guest):
@@ -387,6 +389,7 @@ def _mark(
                 nics[entry.mac] = entry
     return replace(
         old,
+        guest=guest.name,
         phase=phase,
         commit=old.commit if old.intent == guest.intent else desired.commit.sha,
         intent=guest.intent,

@@ -571,7 +571,10 @@ class Story:
         guests = dict(self.memory.guests)
         for one in wish.guests.values():
             new = one.name not in self.desired.guests and one.name not in guests
-            if new and one.name not in self.met:
+            if one.former is not None:
+                if new and one.former in guests:  # it may be wherever it was before
+                    guests[one.name] = guests[one.former]
+            elif new and one.name not in self.met:
                 guests[one.name] = GuestHistory(first_seen=self.now, pools=frozenset({one.pool}))
             elif one.name in guests:
                 known = guests[one.name]

@@ -113,6 +113,15 @@ class DiskSpec(Closed):
         description="What the disk is called; unique within the guest, and what it is known by.",
         examples=["root"],
     )
+    former_name: Name | None = Field(
+        None,
+        alias="formerName",
+        description=(
+            "What the disk was called before it was renamed: it stays the same disk. May be taken"
+            " out once that was applied."
+        ),
+        examples=["data"],
+    )
     target: TargetName | None = Field(
         None,
         description=(
@@ -231,6 +240,15 @@ class NicSpec(Closed):
     name: Name = Field(
         description="What the card is called; unique within the guest, and what it is known by.",
         examples=["eth0"],
+    )
+    former_name: Name | None = Field(
+        None,
+        alias="formerName",
+        description=(
+            "What the card was called before it was renamed: it keeps its address. May be taken out"
+            " once that was applied."
+        ),
+        examples=["lan"],
     )
     network: Name = Field(description="The Network that it is plugged into.", examples=["servers"])
     mac: Mac | None = Field(

@@ -620,8 +620,14 @@ class GuestMetadata(Metadata):
         ),
         examples=["1f0b7c52-3f6e-4d0a-8a55-0b8f8a2f6c11"],
     )
-    former_name: Annotated[Name | None, NotBuilt("keep the name")] = Field(
-        None, alias="formerName", description="What the guest was called before it was renamed."
+    former_name: Name | None = Field(
+        None,
+        alias="formerName",
+        description=(
+            "What the guest was called before it was renamed: it stays the same guest, with its"
+            " UUID, volumes and addresses. May be taken out once that was applied."
+        ),
+        examples=["lists-old"],
     )
 
 

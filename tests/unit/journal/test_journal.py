@@ -134,13 +134,19 @@ def test_only_the_newborn_get_a_first_sight_and_keep_it(path: Path) -> None:
     old, new = GuestName("old"), GuestName("new")
     main, other = PoolName("main"), PoolName("other")
     journal.take_into_force(
-        Sha("1"), repository=REPOSITORY, guests={old: main}, newborn=frozenset(), at=NOON
+        Sha("1"),
+        repository=REPOSITORY,
+        guests={old: main},
+        newborn=frozenset(),
+        renamed={},
+        at=NOON,
     )
     journal.take_into_force(
         Sha("2"),
         repository=REPOSITORY,
         guests={old: main, new: main},
         newborn=frozenset({new}),
+        renamed={},
         at=NOON,
     )
     journal.take_into_force(
@@ -148,6 +154,7 @@ def test_only_the_newborn_get_a_first_sight_and_keep_it(path: Path) -> None:
         repository=REPOSITORY,
         guests={old: main, new: other},
         newborn=frozenset({old, new}),
+        renamed={},
         at=NOON + timedelta(days=1),
     )
     assert set(journal.histories()) == {new}
@@ -164,6 +171,7 @@ def test_a_guest_seen_on_a_host_is_never_newborn(path: Path) -> None:
         repository=REPOSITORY,
         guests={WEB: PoolName("main")},
         newborn=frozenset({WEB}),
+        renamed={},
         at=NOON,
     )
     assert journal.histories() == {}
@@ -176,6 +184,7 @@ def test_a_begun_step_is_a_touch_of_its_host(path: Path) -> None:
         repository=REPOSITORY,
         guests={WEB: PoolName("main")},
         newborn=frozenset({WEB}),
+        renamed={},
         at=NOON,
     )
     journal.begin(PLANNED, NOON)
@@ -266,13 +275,13 @@ def test_a_password_in_a_url_is_never_kept(path: Path) -> None:
 
 
 def test_an_older_form_is_brought_up_to_ours_and_keeps_its_history(path: Path) -> None:
-    """What was added: 2 how a step ended, 3 where a host is, 4 suspensions, 5 the trash."""
+    """What was added: 2 how a step ended, 3 where a host is, 4 suspensions, 5 trash, 6 renames."""
     Journal.open(path, now=NOON).close()
     with sqlite3.connect(path) as older:
         for column in ("step", "outcome", "took_s"):
             older.execute(f"ALTER TABLE events DROP COLUMN {column}")
         older.execute("ALTER TABLE hosts DROP COLUMN uri")
-        for table in ("suspensions", "waiting_days", "tombstones"):
+        for table in ("suspensions", "waiting_days", "tombstones", "renames"):
             older.execute(f"DROP TABLE {table}")
         older.execute(
             "INSERT INTO events (at, kind, text) VALUES (?, 'trouble', 'long ago')",
@@ -398,4 +407,34 @@ def test_a_step_planned_before_a_suspension_does_not_begin_after_it(path: Path) 
     assert not journal.open_intents()
     journal.suspensions()
     journal.begin(PLANNED, NOON)  # the planner knows by now, and asks for this one all the same
+    journal.close()
+
+
+def test_a_renamed_guest_has_what_it_had_under_all_its_names(path: Path) -> None:
+    journal = Journal.open(path, now=NOON)
+    first, second, third = GuestName("one"), GuestName("two"), GuestName("three")
+    main, other = PoolName("main"), PoolName("other")
+
+    def take(sha: str, name: GuestName, pool: PoolName, **renamed: GuestName) -> None:
+        newborn = frozenset() if renamed else frozenset({name})
+        journal.take_into_force(
+            Sha(sha),
+            repository=REPOSITORY,
+            guests={name: pool},
+            newborn=newborn,
+            renamed={GuestName(key): former for key, former in renamed.items()},
+            at=NOON,
+        )
+
+    take("1", first, main)
+    journal.note(Event(at=NOON, kind=EventKind.TROUBLE, text="long ago", guest=first))
+    take("2", second, other, two=first)
+    take("3", third, other, three=second)
+    take("4", third, other, three=second)
+    assert journal.histories()[third].pools == {main, other}
+    assert journal.histories()[third].first_seen == NOON
+    assert [event.text for event in journal.events(guest=third)] == ["long ago"]
+    journal.saw_guests([GuestName("seen")])
+    take("5", third, other, three=GuestName("seen"))
+    assert third not in journal.histories(), "nobody knows where it was under that name"
     journal.close()

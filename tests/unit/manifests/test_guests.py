@@ -142,6 +142,7 @@ def test_a_disk_is_the_volume_that_guest_and_disk_name() -> None:
             size_bytes=20 << 30,
             format=DiskFormat.RAW,
             image=ImageRef(storage=StorageName("images"), volume=VolumeName("debian-12.raw")),
+            volume_said=False,
         ),
         VolumeDisk(
             name=DiskName("data"),

@@ -276,3 +276,27 @@ def test_a_pool_that_is_off_is_looked_at_and_left_alone_whoever_asks() -> None:
         assert not status.changes
         assert status.healthy is Health.UNKNOWN
         assert status.host == HostName(HOSTS[0])
+
+
+def test_more_restarts_than_the_budget_allows_are_held_before_the_window_opens() -> None:
+    """Somebody is there by day who can approve them; at night nobody is."""
+    names = ("a", "b", "c", "d", "e")
+
+    def wanted(cpus: int) -> DesiredWorld:
+        guests = [
+            guest(name, restart=RestartWhen.WINDOW, cpus=Vcpus(count=cpus, maximum=cpus))
+            for name in names
+        ]
+        return desired(*guests, hosts={HOSTS[0]: MAIN}, pools=(pool(windows=(NIGHTLY,)),))
+
+    story = Story.of(wanted(1), host(HOSTS[0]))
+    story.passes()
+    story.arrive(wanted(2))
+    story.passes(wait=False)
+    [held] = story.plan().held
+    assert set(held.guests) == set(names)
+    assert _cpus(story.plan()).fate is Fate.HELD
+    story.policy = replace(story.policy, approvals=frozenset({held.plan_id}))
+    assert _cpus(story.plan()).reason is Reason.WINDOW
+    story.now = _at("2026-03-03T02:00:00+01:00")
+    assert _steps(story.passes()).count("ShutDownGuest") == len(names)
