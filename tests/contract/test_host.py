@@ -51,6 +51,7 @@ from reconciler.model.steps import (
     ShutDownGuest,
     StartGuest,
 )
+from reconciler.model.suspension import Covered, Scope, Suspension
 from tests.contract.grounds import (
     FOREIGN,
     GUESTS,
@@ -261,9 +262,19 @@ def test_autostart_is_set_and_taken_back(ground: Ground) -> None:
 
 @on_every_ground
 def test_a_mark_is_set_and_nothing_else_moves(ground: Ground) -> None:
+    """Also one that gives the guest another name: the domain keeps its own."""
     definition = ground.define(ground.definition())
     assert definition.mark is not None
-    changed = replace(definition.mark, phase=Phase.CREATING, tokens=("a <odd> & 'token'",))
+    suspension = Suspension(
+        covered=Covered(scope=Scope.ALL), who="anna", why='a <look> & a "while"'
+    )
+    changed = replace(
+        definition.mark,
+        guest=GuestName("renamed"),
+        phase=Phase.CREATING,
+        tokens=("a <odd> & 'token'",),
+        suspended=(suspension,),
+    )
     do(ground, SetMark, mark=changed)
     guest = ground.guest()
     assert guest.mark == changed

@@ -416,4 +416,46 @@ BUGS = (
         old="listed and (host.name, old.pool, old.volume) in memory.filled",
         new="listed",
     ),
+    Bug(
+        what="a guest that somebody suspended is healed",
+        file="suspending.py",
+        old="(restarting and isinstance(step, StartGuest))",
+        new="isinstance(step, StartGuest)",
+    ),
+    Bug(
+        what="a suspension is lost with the local state",
+        file="suspending.py",
+        old="    marked = found.mark.suspended if found is not None else ()\n",
+        new="    marked = found.mark.suspended if found is not None and known else ()\n",
+    ),
+    Bug(
+        what="a window is open a moment longer than it says",
+        file="windows.py",
+        old="now < instant + length",
+        new="now <= instant + length",
+    ),
+    Bug(
+        what="a freeze is no stronger than a window",
+        file="windows.py",
+        old="    freezes = [one for one in about if not one.allows]\n",
+        new="    freezes = [one for one in about if not one.allows and not allowing]\n",
+    ),
+    Bug(
+        what="a renamed card gets another address",
+        file="renaming.py",
+        old="    return nic if known is None else replace(nic, mac=known.mac)\n",
+        new="    return replace(nic, mac=known.mac) if known and nic.former else nic\n",
+    ),
+    Bug(
+        what="what a renamed guest has goes to the trash",
+        file="match.py",
+        old="index.owned.keys() - desired.guests.keys() - renamed):",
+        new="index.owned.keys() - desired.guests.keys()):",
+    ),
+    Bug(
+        what="a step under the former name of a guest does not count",
+        file="planning.py",
+        old="guest.former is not None and guest.former in under_way:",
+        new="guest.former is not None and guest.name in under_way:",
+    ),
 )

@@ -62,6 +62,7 @@ def test_a_suspended_guest_is_told_of_it_in_its_mark_and_not_healed(covered: Cov
     assert mark is not None
     assert mark.suspended == (_said(covered),)
     _destroy(story)
+    assert not story.plan().steps, "it is seen to be down"
     story.now += timedelta(hours=1)
     [outcome] = story.passes()
     status = outcome.statuses[guest("a").name]
