@@ -172,7 +172,7 @@ def changed_manifest(ground: Fleet) -> Figure:
     ours: list[float] = []
     with ground.opened(remote=True) as opened:
         for turn in range(_SAMPLES):
-            number = turn % ground.guests
+            number = turn * (fleet.GUESTS_PER_HOST + 1) % ground.guests  # each on another host
             path = f"guests/{number // 100:03d}/{fleet.guest_name(number)}.yaml"
             text = fleet.guest(
                 number, memory=513 + turn, per_host=min(fleet.GUESTS_PER_HOST, ground.guests)

@@ -3,7 +3,9 @@
 Note [Fresh words]: to see that there is nothing to do, old answers are enough; an event, the end of
 a step or the poll will have them asked again. If a plan has steps, the hosts that those rest on are
 asked, and what begins is planned from their answers. "Has answered in full" always means in this
-pass (promise 1); a host that was asked and did not answer is silent, whatever it said before.
+pass (promise 1); a host that was asked and did not answer is silent, whatever it said before. Where
+a commit has just changed a guest that was in order, its host is asked before the first plan: a step
+will most likely rest on it, and then that plan is the only one.
 """
 
 from __future__ import annotations

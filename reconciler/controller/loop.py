@@ -143,6 +143,9 @@ class Controller:
         if kept:
             due = rooms.observer.due(world.hosts.values(), self._clock())
             only = due | rooms.executor.awaited() | ended
+            if new_commit:
+                # Note [Fresh words]: asked before the first plan, they spare a second one.
+                only |= self._memo.homes(rooms.remembering.just_changed)
         return self._observe(
             Look(
                 now=self._clock(),

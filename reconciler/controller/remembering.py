@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.journal.records import KnownHost
 from reconciler.model.desired import HostState
+from reconciler.model.identity import differing
 from reconciler.model.keeping import Kept
 from reconciler.model.memory import GuestHistory, Memory
 from reconciler.planner.keeping import days_of, waiting_on
@@ -56,6 +57,7 @@ class Remembering:
         self._waiting = dict(journal.waiting())
         self._days = days_of(self._waiting)
         self._waiting_on: dict[HostName, frozenset[Kept]] = {}
+        self._just_changed: frozenset[GuestName] = frozenset()
         self._behind = True
         """Whether guests may have been seen that are not written down yet."""
 
@@ -63,6 +65,11 @@ class Remembering:
     def machines(self) -> Mapping[HostName, UUID]:
         """The machine that was first seen at each host."""
         return self._machines
+
+    @property
+    def just_changed(self) -> frozenset[GuestName]:
+        """The guests that the commit in force changed, and those that it took out."""
+        return self._just_changed
 
     def take_into_force(
         self, world: DesiredWorld, now: datetime, *, head: CommitInfo | None = None
@@ -93,10 +100,9 @@ class Remembering:
         self._departures.take_into_force(world, head)
         before = self._world.guests if self._world is not None else {}
         moved = {
-            name: guest.pool
-            for name, guest in world.guests.items()
-            if (known := before.get(name)) is not guest
-            and (known is None or known.pool != guest.pool)
+            name: world.guests[name].pool
+            for name in differing(world.guests, before)
+            if (known := before.get(name)) is None or known.pool != world.guests[name].pool
         }
         renamed = {
             name: guest.former
@@ -114,6 +120,7 @@ class Remembering:
         )
         changed = sha != self._in_force
         self._changed = self._changed_by(world, now)
+        self._just_changed = frozenset(name for name, at in self._changed.items() if at == now)
         self._in_force, self._taken, self._world = sha, True, world
         self._known.update(moved)
         self._keep_histories(moved, newborn, now)
@@ -229,9 +236,8 @@ class Remembering:
         before = self._world.guests
         changed = {
             name: now
-            for name, guest in world.guests.items()
-            if (known := before.get(name)) is not guest
-            and (known is None or known.intent != guest.intent)
+            for name in differing(world.guests, before)
+            if (known := before.get(name)) is None or known.intent != world.guests[name].intent
         }
         gone = dict.fromkeys(before.keys() - world.guests.keys(), now)
         earlier = {name: at for name, at in self._changed.items() if now - at < _IS_NEWS}

@@ -9,6 +9,7 @@ alone tells what is wrong.
 from __future__ import annotations
 
 from dataclasses import replace
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from reconciler.manifests.drafts import Flawed
@@ -128,8 +129,7 @@ def _claims(memo: Memo, gone: Iterable[str], fresh: Mapping[str, DesiredGuest]) 
 
 
 def _any_waits_in_vain(built: Mapping[str, Built]) -> bool:
-    waiting = any(one.outcome.start_after for one in built.values())
-    if not waiting:
+    if not any(map(attrgetter("outcome.start_after"), built.values())):
         return False
     outcomes = {name: one.outcome for name, one in built.items()}
     return any(True for _ in problems_of_order(built, outcomes, frozenset()))

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from zlib import crc32
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from datetime import datetime
 
     from reconciler.model.desired import DesiredGuest, DesiredWorld
@@ -148,6 +148,11 @@ class Memo:
         """When the verdict was made that is kept of a guest."""
         one = self._quiet.get(name)
         return None if one is None else one.since
+
+    def homes(self, names: Iterable[GuestName]) -> frozenset[HostName]:
+        """The hosts on which these guests were quiet; a step for one will rest on its host."""
+        known = (self._quiet.get(name) for name in names)
+        return frozenset(one.copy.host.name for one in known if one is not None)
 
     def _keep_ground(self, inputs: Inputs) -> None:
         """Forget all verdicts if what they have in common has changed."""

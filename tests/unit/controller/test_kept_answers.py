@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from reconciler.controller.fresh import plan_on_fresh_words
 from reconciler.controller.observing import Observer, Waits
+from reconciler.controller.results import Look
 from reconciler.model.desired import DesiredHost, HostRole, HostState
 from reconciler.model.names import HostName, PoolName
 from reconciler.model.observed import ObservedHost, RunState, SilentHost, StateReason
@@ -110,6 +112,21 @@ def test_a_change_to_a_running_guest_asks_its_host_alone(stage: Stage, running: 
     assert live is not None
     assert live.memory.size_kib == 1 << 20
     assert stage.looks()[other] == before[other]
+
+
+def test_a_commits_step_is_planned_once(stage: Stage, running: Opened) -> None:
+    """The host of a guest that was in order is asked before the plan, and not because of it."""
+    stage.commit("More memory", guests_web=guest_yaml("web", memory="1GiB"))
+    look = running.controller.look(kept=True)
+    assert isinstance(look, Look)
+    assert sorted(look.fresh) == stage.where("web")
+
+    def observe(_: Look, missing: frozenset[HostName]) -> Look:
+        message = f"{missing} had to be asked"
+        raise AssertionError(message)
+
+    _, planned = plan_on_fresh_words(look, observe)
+    assert [type(one.step).__name__ for one in planned.steps] == ["DefineGuest"]
 
 
 def test_a_commit_that_gives_no_step_is_looked_at_with_all_hosts_asked(
