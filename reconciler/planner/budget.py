@@ -78,7 +78,11 @@ class Kept:
 
 Ruling = Passed | Kept
 
-NOT_RULED = Kept(block=Block(reason=Reason.BUDGET, message="", fate=Fate.HELD))
+NOT_RULED = Kept(
+    block=Block(
+        reason=Reason.BUDGET, message="the budget is asked once the guest is ours", fate=Fate.HELD
+    )
+)
 """What counts of an act that was not judged yet: it may not begin."""
 
 
