@@ -215,7 +215,7 @@ def open_controller(  # noqa: PLR0913 - each is one choice of whoever puts a con
             clock=clock,
             wake=wakeups.put,
             reading=not writing,
-            others_work=not writing and is_held(settings.state_dir),
+            others_work=lambda: not writing and is_held(settings.state_dir),
             crossed=crossed,
         )
         following = Following(

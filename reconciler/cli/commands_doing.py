@@ -3,11 +3,8 @@
 import getpass
 import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
-from types import FrameType
 from typing import Annotated
 
 import typer
@@ -15,12 +12,13 @@ import typer
 from reconciler.cli import words
 from reconciler.cli.commands_seeing import opened, outcome
 from reconciler.cli.exits import ExitCode
-from reconciler.cli.failing import Interrupted, leave, refuse, sentence
+from reconciler.cli.failing import leave, refuse, sentence
 from reconciler.cli.options import FromFolder
 from reconciler.cli.picture import Picture
 from reconciler.cli.progress import Progress
 from reconciler.cli.render_plan import next_acts, render_plan, summary
 from reconciler.cli.session import Doors
+from reconciler.cli.stopping import stopping_on
 from reconciler.cli.terminal import terminal
 from reconciler.model.names import PlanId
 from reconciler.model.plan import PlannedStep
@@ -81,28 +79,6 @@ def shown(picture: Picture) -> Callable[[PlannedStep], bool]:
         return not planned.disruptive or (planned.step.guest, type(planned.step)) in promised
 
     return permits
-
-
-@contextmanager
-def stopping_on(*signals: signal.Signals, says: str | None = None) -> Iterator[threading.Event]:
-    """An event that the signals set; the second time the first of them acts as it did before."""
-    stop = threading.Event()
-    before = {one: signal.getsignal(one) for one in signals}
-
-    def heard(number: int, _frame: FrameType | None) -> None:
-        if stop.is_set() and number == signal.SIGINT:
-            raise Interrupted
-        stop.set()
-        if says:
-            sentence(says)
-
-    for one in signals:
-        signal.signal(one, heard)
-    try:
-        yield stop
-    finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
 
 
 def run(

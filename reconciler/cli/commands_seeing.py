@@ -1,10 +1,14 @@
 """The commands that look and change nothing: plan, get, describe, diff, events, why, history."""
 
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from difflib import get_close_matches
 from enum import StrEnum
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -21,11 +25,13 @@ from reconciler.cli.picture import Picture
 from reconciler.cli.render_events import render_events
 from reconciler.cli.render_guest import render_description, render_diff, render_suggestions
 from reconciler.cli.render_history import render_history, render_why
-from reconciler.cli.render_lists import render_guests, render_hosts, render_pools
+from reconciler.cli.render_lists import table_of_guests, table_of_hosts, table_of_pools
 from reconciler.cli.render_plan import render_plan
 from reconciler.cli.render_xml import render_xml, xml_differences
 from reconciler.cli.session import Asked, Doors, Session
+from reconciler.cli.stopping import stopping_on
 from reconciler.cli.terminal import terminal
+from reconciler.cli.watching import Listing, watch
 from reconciler.model.names import GuestName
 
 
@@ -112,29 +118,50 @@ def get(
     doors: Doors,
     what: Annotated[What, typer.Argument(help="What to list.")],
     form: Form = ListForm.TABLE,
+    watched: Annotated[
+        bool,
+        typer.Option(
+            "--watch",
+            "-w",
+            help="Go on, and show every change until Ctrl-C; on a terminal in place.",
+        ),
+    ] = False,
 ) -> None:
-    """List guests, hosts or pools as they are now."""
+    """List guests, hosts or pools as they are now, or as they change.
+
+    With --watch, hosts are asked when they tell of a change, and otherwise as often as a controller
+    would. It ends with Ctrl-C, and exits 130.
+    """
+    listing = _listing(what, wide=form is ListForm.WIDE)
     with opened(doors) as session:
         picture = session.look(ahead=False)
-    wide = form is ListForm.WIDE
+        if watched:
+            with stopping_on(signal.SIGINT, signal.SIGTERM) as stop:
+                watch(listing, chain([picture], session.watch(stop)), form)
+    if watched:
+        leave(ExitCode.INTERRUPTED)
+    show(
+        form,
+        lambda: listing.document(picture),
+        lambda page: listing.table(picture, page).lines(page),
+    )
+
+
+def _listing(what: What, *, wide: bool) -> Listing:
     match what:
         case What.GUESTS:
-            show(
-                form,
-                lambda: documents.of_guests(sorted(picture.plan.statuses), picture),
-                lambda page: render_guests(picture, page, wide=wide),
+            return Listing(
+                document=lambda picture: documents.of_guests(
+                    sorted(picture.plan.statuses), picture
+                ),
+                table=partial(table_of_guests, wide=wide),
             )
         case What.HOSTS:
-            show(
-                form,
-                lambda: documents.of_hosts(picture),
-                lambda page: render_hosts(picture, page, wide=wide),
-            )
+            return Listing(document=documents.of_hosts, table=partial(table_of_hosts, wide=wide))
         case What.POOLS:
-            show(
-                form,
-                lambda: documents.of_pools(picture),
-                lambda page: render_pools(picture, page, wide=wide),
+            return Listing(
+                document=documents.of_pools,
+                table=partial(table_of_pools, wide=wide),
             )
 
 
@@ -217,15 +244,40 @@ def events(
     number: Annotated[
         int, typer.Option("-n", "--number", min=1, max=100_000, help="How many at most.")
     ] = 30,
+    follow: Annotated[
+        bool,
+        typer.Option("--follow", "-f", help="Go on, and show what happens until Ctrl-C."),
+    ] = False,
     form: PlanForm = TextForm.TEXT,
 ) -> None:
     """Show what happened, oldest first, with the commit and line that asked for it.
 
-    Asks no host: events come from the journal in the state directory.
+    Asks no host: events come from the journal in the state directory. With --follow it ends with
+    Ctrl-C, and exits 130.
     """
     with opened(doors) as session:
+        if follow:
+            with stopping_on(signal.SIGINT, signal.SIGTERM) as stop:
+                _follow(session, GuestName(guest) if guest else None, number, form, stop)
+            leave(ExitCode.INTERRUPTED)
         found = session.events(limit=number, guest=GuestName(guest) if guest else None)
     show(form, lambda: documents.of_events(found), lambda page: render_events(found, page))
+
+
+def _follow(
+    session: Session, guest: GuestName | None, number: int, form: TextForm, stop: threading.Event
+) -> None:
+    """Show events as they come; as JSON a list on each line, as YAML a document each."""
+    for found in session.follow(stop, limit=number, guest=guest):
+        match form:
+            case TextForm.JSON:
+                terminal().write(documents.as_json_line(documents.of_events(found)))
+            case TextForm.YAML:
+                terminal().write(f"---\n{documents.as_yaml(documents.of_events(found))}")
+            case TextForm.TEXT:
+                screen = terminal()
+                if found:
+                    screen.show(render_events(found, screen.page()))
 
 
 def known(name: str, picture: Picture) -> GuestName:

@@ -46,6 +46,11 @@ def as_json(document: Document) -> str:
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
+def as_json_line(document: Document) -> str:
+    """``document`` as JSON on one line, for a stream of them."""
+    return json.dumps(document, ensure_ascii=False) + "\n"
+
+
 def as_yaml(document: Document) -> str:
     """``document`` as YAML, keys in the order of the reference.
 

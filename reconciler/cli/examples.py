@@ -45,6 +45,7 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
     ),
     "get": (
         Example(line="domops get guests", says="the fleet, a line a guest"),
+        Example(line="domops get guests --watch", says="the same, as it changes, until Ctrl-C"),
         Example(line="domops get hosts -o wide", says="the hosts, with all there is"),
         Example(line="domops get pools -o yaml", says="the pools, for a program"),
     ),
@@ -57,6 +58,7 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
     ),
     "events": (
         Example(line="domops events", says="what happened last"),
+        Example(line="domops events --follow", says="and what happens from now on"),
         Example(line="domops events lists -n 100", says="the last 100 events of one guest"),
     ),
     "why": (

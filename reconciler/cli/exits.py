@@ -33,7 +33,8 @@ MEANINGS: dict[ExitCode, str] = {
     ),
     ExitCode.INTERRUPTED: (
         "Interrupted from the keyboard. What had begun was named before the command left; the "
-        "next `domops apply` or `domops run` understands it and goes on."
+        "next `domops apply` or `domops run` understands it and goes on. `get --watch` and "
+        "`events --follow` end so, or by SIGTERM: nothing else ends them."
     ),
 }
 """What each code means, for the reference; a test fails if one is missing."""

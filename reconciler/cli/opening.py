@@ -25,7 +25,7 @@ from reconciler.web.serving import shown
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterator
     from datetime import datetime
     from pathlib import Path
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from reconciler.cli.session import Asked
     from reconciler.controller.results import Names, PassResult
     from reconciler.journal.causes import Account
+    from reconciler.journal.journal import Journal
     from reconciler.journal.records import Event
     from reconciler.model.checkup import Finding
     from reconciler.model.names import GuestName, PlanId, Sha
@@ -83,6 +84,11 @@ class Opening:
         standing = self._opened.controller.look().standing
         return standing.objection.release if standing and standing.objection else None
 
+    def watch(self, stop: threading.Event) -> Iterator[Picture]:
+        """Look, and again whenever something may have changed, until ``stop`` is set."""
+        for look in self._opened.controller.looks(stop, every=_WATCHED_EVERY):
+            yield self._picture(look, ahead=False)
+
     def drafts(self) -> Drafts:
         """The texts that ``apply`` would define now; make no writing call."""
         look = self._opened.controller.look(enforce=True)
@@ -109,6 +115,25 @@ class Opening:
     def events(self, *, limit: int, guest: GuestName | None) -> tuple[Event, ...]:
         """The newest ``limit`` events, oldest first."""
         return self._opened.journal.events(limit=limit, guest=guest)
+
+    def follow(
+        self, stop: threading.Event, *, limit: int, guest: GuestName | None
+    ) -> Iterator[tuple[Event, ...]]:
+        """The newest ``limit`` events, then what comes after them, until ``stop`` is set.
+
+        The last number is that of any guest's event: a journal that begins anew counts from 1.
+        """
+        journal, last = self._opened.journal, _newest(self._opened.journal)
+        yield journal.events(limit=limit, guest=guest)
+        while not stop.wait(_FOLLOWED_EVERY_S):
+            if not journal.catch_up():
+                continue
+            newest = _newest(journal)
+            after = last if newest >= last else 0
+            found = journal.events(limit=_EVENTS_AT_ONCE, guest=guest, after=after)
+            last = newest
+            if found:
+                yield found
 
     def history(self, asked: Asked) -> History:
         """What the journal knows of steps and of what else happened; asks no host."""
@@ -248,6 +273,19 @@ def _told(problems: tuple[str, ...]) -> str:
         told.append(f"and {len(problems) - _PROBLEMS_TOLD} more; domops validate shows all.")
     return "\n".join(told)
 
+
+def _newest(journal: Journal) -> int:
+    """The number of the newest event; 0 where there is none."""
+    return max((number for number, _ in journal.numbered_events(1)), default=0)
+
+
+_WATCHED_EVERY = timedelta(seconds=5)
+"""How often a watched list is drawn anew for its ages alone."""
+
+_FOLLOWED_EVERY_S = 0.5
+"""How often it is looked whether the journal has moved; a look is two calls of stat."""
+
+_EVENTS_AT_ONCE = 10_000
 
 _PAST_OF_A_GUEST = 10_000
 """Steps of one guest that are looked at for what caused the newest."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from reconciler.cli import words
@@ -28,21 +28,49 @@ NOTHING = "\N{EN DASH}"
 SHORT_SHA = 7
 
 
-def _table(
-    head: Sequence[str], rows: Sequence[Sequence[tuple[str, str]]], page: Page
-) -> list[Text]:
-    """A head line and the rows; a cell is its words and their style."""
-    return columns(
-        [
-            [page.text(word, "bold") for word in head],
-            *([page.text(word or NOTHING, style) for word, style in row] for row in rows),
-        ],
-        replace(page, width=None),  # a row of a table is one line, as in every list of this kind
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A list before it is laid out: a row a thing, the first cell its name.
+
+    A cell is its words and their style. ``empty`` is what is said where there is no row.
+    ``restless`` are columns that move by themselves: it is news only if their style changes.
+    """
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[tuple[str, str]]]
+    empty: str
+    restless: frozenset[str] = frozenset()
+
+    def lines(self, page: Page) -> list[Text]:
+        """A head line and the rows."""
+        if not self.rows:
+            return [page.text(self.empty)]
+        return columns(
+            [
+                [page.text(word, "bold") for word in self.head],
+                *([page.text(word or NOTHING, style) for word, style in row] for row in self.rows),
+            ],
+            replace(page, width=None),  # a row of a table is one line, as in every such list
+        )
 
 
 def render_guests(picture: Picture, page: Page, *, wide: bool) -> list[Text]:
     """Every guest of the desired world, and every one of ours that the hosts still have."""
+    return table_of_guests(picture, page, wide=wide).lines(page)
+
+
+def render_hosts(picture: Picture, page: Page, *, wide: bool) -> list[Text]:
+    """Every host of the desired world, with its answer."""
+    return table_of_hosts(picture, page, wide=wide).lines(page)
+
+
+def render_pools(picture: Picture, page: Page, *, wide: bool) -> list[Text]:
+    """Every pool, with its mode, how much of it answered, and what it holds back."""
+    return table_of_pools(picture, page, wide=wide).lines(page)
+
+
+def table_of_guests(picture: Picture, page: Page, *, wide: bool) -> Table:
+    """A row a guest."""
     head = ["NAME", "HOST", "TYPE", "STATE", "SYNCED", "HEALTHY", "OPERATION"]
     if wide:
         head[3:3] = ["CPUS", "MEMORY", "PHASE", "COMMIT", "SNAPSHOTS"]
@@ -64,9 +92,8 @@ def render_guests(picture: Picture, page: Page, *, wide: bool) -> list[Text]:
             guest = picture.world.guests.get(name)
             row.append((str(guest.origin) if guest else "", ""))
         rows.append(row)
-    if not rows:
-        return [page.text("No guests: the commit asks for none, and none of ours is on the hosts.")]
-    return _table(head, rows, page)
+    nothing = "No guests: the commit asks for none, and none of ours is on the hosts."
+    return Table(head=head, rows=rows, empty=nothing)
 
 
 def _operation(status: GuestStatus, page: Page) -> tuple[str, str]:
@@ -182,8 +209,8 @@ def _healthy(status: GuestStatus) -> tuple[str, str]:
             return "", ""
 
 
-def render_hosts(picture: Picture, page: Page, *, wide: bool) -> list[Text]:
-    """Every host of the desired world, with its answer."""
+def table_of_hosts(picture: Picture, page: Page, *, wide: bool) -> Table:
+    """A row a host."""
     head = ["NAME", "POOL", "STATE", "ANSWERED", "GUESTS", "CPUS", "MEMORY", "FREE"]
     if wide:
         head += ["TYPE", "UUID", "URI", "MANIFEST"]
@@ -191,9 +218,8 @@ def render_hosts(picture: Picture, page: Page, *, wide: bool) -> list[Text]:
         _host_row(picture.world.hosts[name], picture, page, wide=wide)
         for name in sorted(picture.world.hosts)
     ]
-    if not rows:
-        return [page.text("No hosts: the commit has no manifest of kind Host.")]
-    return _table(head, rows, page)
+    nothing = "No hosts: the commit has no manifest of kind Host."
+    return Table(head=head, rows=rows, empty=nothing, restless=frozenset({"ANSWERED", "FREE"}))
 
 
 def _host_row(
@@ -234,8 +260,8 @@ def _held(held: Held) -> str:
     return f"{held.plan_id}: {len(held.acts)} {word} ({words.listed(held.guests, most=3)})"
 
 
-def render_pools(picture: Picture, page: Page, *, wide: bool) -> list[Text]:
-    """Every pool, with its mode, how much of it answered, and what it holds back."""
+def table_of_pools(picture: Picture, page: Page, *, wide: bool) -> Table:
+    """A row a pool."""
     head = ["NAME", "MODE", "HOSTS", "GUESTS", "DELETIONS A DAY", "RESTARTS A DAY", "TRASH KEPT"]
     head.append("HELD")
     if wide:
@@ -257,9 +283,8 @@ def render_pools(picture: Picture, page: Page, *, wide: bool) -> list[Text]:
         if wide:
             row += [("; ".join(_windows(pool, page)), ""), (str(pool.origin), "")]
         rows.append(row)
-    if not rows:
-        return [page.text("No pools: the commit has no manifest of kind Pool.")]
-    return _table(head, rows, page)
+    nothing = "No pools: the commit has no manifest of kind Pool."
+    return Table(head=head, rows=rows, empty=nothing)
 
 
 def _windows(pool: DesiredPool, page: Page) -> Iterator[str]:

@@ -10,7 +10,7 @@ from reconciler.cli.options import Where
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
     from datetime import datetime
     from pathlib import Path
 
@@ -50,6 +50,13 @@ class Session(Protocol):
         """The id by which a person lets the newest commit in, if its past keeps it out."""
         ...
 
+    def watch(self, stop: threading.Event) -> Iterator[Picture]:
+        """Look, and again whenever something may have changed, until ``stop`` is set.
+
+        A picture is a few seconds old at most; no host is asked oftener than a controller would.
+        """
+        ...
+
     def drafts(self) -> Drafts:
         """The texts that ``apply`` would define now; make no writing call."""
         ...
@@ -60,6 +67,12 @@ class Session(Protocol):
 
     def events(self, *, limit: int, guest: GuestName | None) -> tuple[Event, ...]:
         """The newest ``limit`` events, oldest first."""
+        ...
+
+    def follow(
+        self, stop: threading.Event, *, limit: int, guest: GuestName | None
+    ) -> Iterator[tuple[Event, ...]]:
+        """The newest ``limit`` events, then what comes after them, until ``stop`` is set."""
         ...
 
     def history(self, asked: Asked) -> History:

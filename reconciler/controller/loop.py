@@ -231,6 +231,25 @@ class Controller:
             self._rooms.observer.states.forget(step)
         return frozenset(step.host for step in steps)
 
+    def looks(self, stop: threading.Event, *, every: timedelta) -> Iterator[Look | PassResult]:
+        """Look, and again whenever something may have changed, until ``stop`` is set.
+
+        Hosts are asked as ``run`` asks them: when they tell of something, when a step on them began
+        or ended, and when their last answer is too old. ``every`` is how old a look gets at most;
+        one that is only made for that asks nobody.
+        """
+        rooms = self._rooms
+        with self._watching(_unheard):
+            while not stop.is_set():
+                if rooms.journal.catch_up():
+                    rooms.observer.note(rooms.executor.reread())
+                look = self.look(kept=True)
+                yield look
+                result = PassResult(now=look.now, look=None, plan=None, problems=())
+                due = rooms.observer.next_due(look.now)
+                until = min([look.now + every, *([due] if due is not None else [])])
+                rooms.observer.note(self._wait(result, stop, until=until))
+
     def examine(self, *, patience_s: float) -> tuple[Finding, ...]:
         """Look, ask every host that answered what only a check-up wants to know, and judge."""
         return examine(self.look(), self._rooms.observer.host_named, patience_s=patience_s)
@@ -462,3 +481,7 @@ def _kept(problems: list[str]) -> Iterator[None]:
         yield
     except DomopsError as error:
         problems.append(str(error))
+
+
+def _unheard(_event: Event) -> None:
+    """Whoever only looks tells nobody."""

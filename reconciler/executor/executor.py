@@ -69,6 +69,11 @@ _Fills = CreateVolume | CreateSeed | DiscardVolume | RemoveSeed | DeleteVolume
 """The steps after which a volume's content is, or is no more, what a mark may call complete."""
 
 
+def _nobody_works() -> bool:
+    """No other controller is about."""
+    return False
+
+
 class Executor:
     """All operations of one controller."""
 
@@ -80,13 +85,13 @@ class Executor:
         clock: Callable[[], datetime],
         wake: Callable[[str], None],
         reading: bool = False,
-        others_work: bool = False,
+        others_work: Callable[[], bool] = _nobody_works,
         crossed: Watch = unwatched,
     ) -> None:
         """Take over the open intents that the journal knows.
 
-        With ``reading`` nothing ever begins. ``others_work`` says that the open intents are those
-        of a controller that lives beside this one: they are shown as what they are. ``crossed`` is
+        With ``reading`` nothing ever begins. ``others_work`` says whether a controller lives beside
+        this one: then the open intents are its own, and are shown as what they are. ``crossed`` is
         told when an intent is written, and around an outcome; see Note [Crossings] in the model.
         """
         self._journal = journal
@@ -102,7 +107,8 @@ class Executor:
         self._ended: list[tuple[Step, datetime]] = []
         self._closed = reading
         self._crossed = crossed
-        self._others_work = others_work
+        self._ask_others_work = others_work
+        self._others_work = others_work()
         self._begun: list[Step] = []
 
     # ---------------------------------------------------------------------- what is under way
@@ -116,6 +122,19 @@ class Executor:
                 if intent.step is not None
             )
             return dead + tuple(one.operation() for one in self._running.values())
+
+    def reread(self) -> frozenset[HostName]:
+        """Take the journal's open intents, as they are now, for what is under way.
+
+        For a controller that only reads. Returns the hosts of steps that began or ended meanwhile.
+        """
+        with self._changed:
+            before = self._interrupted
+            self._interrupted = {intent.id: intent for intent in self._journal.open_intents()}
+            self._others_work = self._ask_others_work()
+            known = before | self._interrupted
+            moved = before.keys() ^ self._interrupted.keys()
+            return frozenset(known[number].host for number in moved)
 
     def failures(self) -> Mapping[GuestName, Failure]:
         """What failed, by guest, for the planner."""

@@ -69,9 +69,12 @@ Filled = tuple[HostName, LibvirtPool, VolumeName]
 class Journal:
     """The history of one repository on one state directory."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, original: Path | None = None) -> None:
+        """``original`` is the file that ``database`` is a copy of, if it is one."""
         self._database = database
         self._suspensions_read: str | None = None
+        self._original = original
+        self._copied = _stamp(original) if original is not None else 0
 
     @classmethod
     def in_memory(cls) -> Self:
@@ -108,8 +111,28 @@ class Journal:
     @classmethod
     def for_reading(cls, path: Path) -> Self:
         """A copy of the journal as it is now; an empty one where there is none to read."""
-        database = Database.snapshot(path)
-        return cls(database) if database else cls.in_memory()
+        journal = cls(Database.in_memory(), original=path)
+        journal._take_copy(path)
+        return journal
+
+    def catch_up(self) -> bool:
+        """Copy the original anew if it has moved since it was copied; say whether it had.
+
+        Only a journal that was opened for reading has an original. What was written to the copy
+        is gone with it.
+        """
+        if self._original is None or self._copied == _stamp(self._original):
+            return False
+        self._take_copy(self._original)
+        return True
+
+    def _take_copy(self, path: Path) -> None:
+        """Keep what is there already if the original cannot be read now."""
+        self._copied = _stamp(path)  # before it is copied: what comes meanwhile is seen again
+        copy = Database.snapshot(path)
+        if copy is not None:
+            self._database.close()
+            self._database = copy
 
     def close(self) -> None:
         """Let go of the file."""
@@ -605,6 +628,8 @@ class Journal:
 
     def moved(self) -> int:
         """A number that changes when another process has written to the journal."""
+        if self._original is not None:
+            return _stamp(self._original)
         with self._database.reading() as connection:
             return int(connection.execute("PRAGMA data_version").fetchone()[0])
 
@@ -635,3 +660,15 @@ def _whom(covered: Covered) -> str:
 def _about(covered: Covered, kind: EventKind, text: str, at: datetime) -> Event:
     guest = GuestName(covered.name) if covered.is_one_guest else None
     return Event(at=at, kind=kind, text=text, guest=guest)
+
+
+def _stamp(path: Path) -> int:
+    """A number that changes when the file or its write-ahead log is written to."""
+    seen = []
+    for one in (path, path.with_name(f"{path.name}-wal")):
+        try:
+            found = one.stat()
+        except OSError:
+            continue
+        seen.append((one.name, found.st_ino, found.st_mtime_ns, found.st_size))
+    return hash(tuple(seen))

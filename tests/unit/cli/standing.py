@@ -24,7 +24,7 @@ from tests.unit.cli.worlds import NOW, REMEMBERED, picture
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterator
     from datetime import datetime
     from pathlib import Path
 
@@ -50,7 +50,9 @@ SOUND = Finding(
 class Standing:
     """One session; ``opener`` hands it out and keeps how it was asked for.
 
-    ``surprise`` is a world that takes the place of the desired one between preview and apply.
+    ``later`` are the worlds that a watch gets to see one after the other, ``news`` the events that
+    come while they are followed; then both end by themselves. ``surprise`` is a world that takes
+    the place of the desired one between preview and apply.
     """
 
     world: DesiredWorld
@@ -65,6 +67,8 @@ class Standing:
     findings: tuple[Finding, ...] = (SOUND,)
     suspended: list[Suspension] = field(default_factory=list)
     moves: int = 0
+    later: tuple[ObservedWorld, ...] = ()
+    news: tuple[Event, ...] = ()
     closed: int = 0
     ran: bool = False
 
@@ -87,6 +91,13 @@ class Standing:
         del ahead
         return picture(self.world, self.observed, enforce=enforce)
 
+    def watch(self, stop: threading.Event) -> Iterator[Picture]:
+        """See one world after the other."""
+        for world in self.later:
+            if not stop.is_set():
+                self.observed = world
+                yield self.look()
+
     def drafts(self) -> Drafts:
         """Texts as hosts in memory have them, of what apply would define now."""
         seen = picture(self.world, self.observed, enforce=True)
@@ -105,6 +116,15 @@ class Standing:
     def events(self, *, limit: int, guest: GuestName | None) -> tuple[Event, ...]:
         """The newest, oldest first."""
         return tuple(one for one in self.noted if guest in (None, one.guest))[-limit:]
+
+    def follow(
+        self, stop: threading.Event, *, limit: int, guest: GuestName | None
+    ) -> Iterator[tuple[Event, ...]]:
+        """What was noted, then the news one by one."""
+        yield self.events(limit=limit, guest=guest)
+        for event in self.news:
+            if not stop.is_set() and guest in (None, event.guest):
+                yield (event,)
 
     def history(self, asked: Asked) -> History:
         """What was noted; no step of this session is in a journal."""

@@ -1,8 +1,11 @@
 """The command as a process of its own: signals, locks, pipes and terminals."""
 
 import configparser
+import json
 import os
 import pty
+import re
+import select
 import shutil
 import signal
 import socket
@@ -170,6 +173,137 @@ def on_a_terminal(*command: str, environment: dict[str, str]) -> str:
     os.close(ours)
     process.wait(timeout=10)
     return told.decode()
+
+
+@contextmanager
+def watched_on_a_terminal(
+    repository: Path, *arguments: str, **environment: str
+) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """A command that goes on by itself on a terminal of 60 columns, and our end of that."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        line(repository, *arguments),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={**os.environ, "COLUMNS": "60", "LINES": "24", "TERM": "xterm", **environment},
+    )
+    os.close(theirs)
+    try:
+        yield process, ours
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+
+
+def read_until(ours: int, wanted: bytes) -> bytes:
+    """What the terminal was told, up to ``wanted``."""
+    told = b""
+    while wanted not in told:
+        ready, _, _ = select.select([ours], [], [], 60)
+        assert ready, told
+        told += os.read(ours, 4096)
+    return told
+
+
+def read_to_the_end(ours: int) -> bytes:
+    """All that the terminal is told until nobody writes to it any more."""
+    told = b""
+    while True:
+        ready, _, _ = select.select([ours], [], [], 60)
+        assert ready, told
+        try:
+            told += os.read(ours, 4096)
+        except OSError:  # the other end is closed: the process has ended
+            return told
+
+
+def commit(repository: Path, **files: str) -> None:
+    """Put the files into pools/ and commit."""
+    for name, text in files.items():
+        (repository / "pools" / f"{name}.yaml").write_text(text)
+    for arguments in (["add", "."], ["commit", "-q", "-m", "more"]):
+        subprocess.run(["git", *arguments], cwd=repository, check=True)
+
+
+LAB = """\
+apiVersion: domops/v1
+kind: Pool
+metadata: {name: NAME}
+spec: {mode: warn}
+"""
+UP = re.compile(rb"\x1b\[1A")
+HIDE_CURSOR, SHOW_CURSOR = b"\x1b[?25l", b"\x1b[?25h"
+
+
+@pytest.mark.parametrize("colours", [True, False])
+def test_on_a_terminal_a_watched_list_is_drawn_over_itself(
+    repository: Path, *, colours: bool
+) -> None:
+    """A commit is seen without asking again; Ctrl-C leaves the last picture, and the cursor."""
+    name = "a-pool-with-a-name-so-long-that-its-row-is-cut"
+    environment = {} if colours else {"NO_COLOR": "1"}
+    with watched_on_a_terminal(repository, "get", "pools", "--watch", **environment) as (
+        process,
+        ours,
+    ):
+        first = read_until(ours, b"main")
+        assert HIDE_CURSOR in first
+        commit(repository, lab=LAB.replace("NAME", name))
+        redrawn = read_until(ours, name.encode())
+        assert UP.search(redrawn), "the new picture stands below the old one"
+        assert redrawn.count(b"\x1b[2K") >= 3, "every line of the old picture is wiped"
+        process.send_signal(signal.SIGINT)
+        last = (redrawn + read_to_the_end(ours)).rpartition(UP.findall(redrawn)[-1])[2]
+        assert process.wait(timeout=60) == ExitCode.INTERRUPTED
+    assert name.encode() in last
+    assert b"main" in last
+    assert last.rstrip().endswith(SHOW_CURSOR)
+    text = re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]", b"", last).decode()
+    assert all(len(one) <= 60 for one in text.splitlines()), text
+    assert "\N{HORIZONTAL ELLIPSIS}" in text
+    assert (re.search(rb"\x1b\[[0-9;]*3[0-7]m", redrawn) is not None) == colours
+
+
+def test_off_a_terminal_a_watched_list_goes_on_in_plain_lines(repository: Path) -> None:
+    process = subprocess.Popen(
+        line(repository, "get", "pools", "-w"), stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("NAME")
+        assert process.stdout.readline().startswith("main")
+        commit(repository, lab=LAB.replace("NAME", "lab"))
+        told = process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        rest = process.stdout.read()
+        assert process.wait(timeout=60) == ExitCode.INTERRUPTED
+    finally:
+        process.kill()
+        process.communicate()
+    assert re.fullmatch(r"\d\d:\d\d:\d\d  lab  new: mode warn, hosts 0 of 0 .*\n", told)
+    assert rest == ""
+
+
+def test_followed_events_are_those_of_the_controller_that_runs_beside(repository: Path) -> None:
+    """The journal is not there when they are first asked for."""
+    state = repository.parent / "state"
+    follower = subprocess.Popen(
+        line(repository, "events", "--follow", "-o", "json"), stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert follower.stdout is not None
+        assert json.loads(follower.stdout.readline())["items"] == []
+        assert not state.exists()
+        with running(repository):
+            told = json.loads(follower.stdout.readline())
+            assert "commit-applied" in {one["kind"] for one in told["items"]}
+        follower.send_signal(signal.SIGINT)
+        assert follower.wait(timeout=60) == ExitCode.INTERRUPTED
+    finally:
+        follower.kill()
+        follower.communicate()
 
 
 @pytest.mark.parametrize(
