@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, assert_never
 
-from reconciler.importing.options import options_of
+from reconciler.importing.options import disk_options_of, nic_options_of, options_of
 from reconciler.manifests.fields import TARGET, VOLUME
 from reconciler.manifests.hostpaths import is_below
 from reconciler.manifests.merge import SHORT_FORMS
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from reconciler.importing.places import Places
     from reconciler.manifests.writing import Wish
     from reconciler.model.definition import Disk, GivenSource
-    from reconciler.model.names import Target
+    from reconciler.model.names import FieldName, Target
 
     Writer = Callable[[Sketch, Places], Mapping[str, Wish]]
 
@@ -146,7 +146,8 @@ def _disks(sketch: Sketch, places: Places) -> Mapping[str, Wish]:
             sketch.left_out[field] = str(unsayable)
         else:
             place: dict[str, Wish] = {"name": names[disk.target], "target": disk.target}
-            disks.append({**place, **written, **_connection(disk, sketch)})
+            said = {**place, **written, **_connection(disk, sketch)}
+            disks.append({**said, **_device_options(sketch, field, disk_options_of(disk.options))})
     return {"disks": disks} if disks else {}
 
 
@@ -158,6 +159,15 @@ def _connection(disk: Disk, sketch: Sketch) -> Mapping[str, Wish]:
     if disk.read_only and disk.device is DiskDevice.DISK:
         said["readOnly"] = True
     return said
+
+
+def _device_options(
+    sketch: Sketch, field: str, options: Mapping[FieldName, Wish]
+) -> Mapping[str, Wish]:
+    """The options of one disk or card, but for those that were found not to fit."""
+    return {
+        name: value for name, value in options.items() if f"{field}.{name}" not in sketch.left_out
+    }
 
 
 class UnsayableError(Exception):
@@ -278,7 +288,8 @@ def _networks(sketch: Sketch, places: Places) -> Mapping[str, Wish]:
             sketch.left_out[field] = f"{mac}: its other end is of a sort that no Network can be"
         else:
             model: Mapping[str, Wish] = {} if nic.model in PV_MODELS else {"model": nic.model}
-            cards.append({"name": name, "network": network, "mac": mac, **model})
+            card = {"name": name, "network": network, "mac": mac, **model}
+            cards.append({**card, **_device_options(sketch, field, nic_options_of(nic.options))})
     return {"networks": cards} if cards else {}
 
 

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING
 from reconciler.manifests.quantities import render_size
 from reconciler.model.names import FieldName
 from reconciler.model.options import (
+    DISK_FIELDS,
     FIELDS,
+    NIC_FIELDS,
     NO_OPTIONS,
     Graphics,
     HugePages,
+    IoLimits,
     Pin,
     Topology,
     Tpm,
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from reconciler.manifests.writing import Wish
-    from reconciler.model.options import Options
+    from reconciler.model.options import DiskOptions, NicOptions, Options
 
 
 def _plain(value: bool | int | str) -> Wish:  # noqa: FBT001 - an option's value
@@ -55,6 +58,21 @@ def _tpm(value: Tpm) -> Wish:
     return {"version": value.version}
 
 
+def _limits(value: IoLimits) -> Wish:
+    sizes = {
+        "bytes": value.total_bytes,
+        "readBytes": value.read_bytes,
+        "writeBytes": value.write_bytes,
+    }
+    said: dict[str, Wish] = {name: render_size(size) for name, size in sizes.items() if size}
+    counts = {
+        "iops": value.total_iops,
+        "readIops": value.read_iops,
+        "writeIops": value.write_iops,
+    }
+    return {**said, **{name: count for name, count in counts.items() if count}}
+
+
 _WRITERS: Mapping[FieldName, Callable[..., Wish]] = {
     FieldName("cpus.mode"): _plain,
     FieldName("cpus.topology"): _topology,
@@ -77,4 +95,25 @@ def options_of(options: Options) -> dict[FieldName, Wish | None]:
         if value != getattr(NO_OPTIONS, attribute):
             writer = _WRITERS.get(name)
             found[name] = None if writer is None else writer(value)
+    return found
+
+
+def disk_options_of(options: DiskOptions) -> dict[FieldName, Wish]:
+    """Every option of a disk that is there, in the words below the disk's entry."""
+    return _said(options, DISK_FIELDS)
+
+
+def nic_options_of(options: NicOptions) -> dict[FieldName, Wish]:
+    """Every option of a card that is there, in the words below the card's entry."""
+    return _said(options, NIC_FIELDS)
+
+
+def _said(
+    options: DiskOptions | NicOptions, fields: Mapping[FieldName, str]
+) -> dict[FieldName, Wish]:
+    found: dict[FieldName, Wish] = {}
+    for name, attribute in fields.items():
+        value = getattr(options, attribute)
+        if value is not None:
+            found[name] = _limits(value) if isinstance(value, IoLimits) else value
     return found

@@ -12,6 +12,8 @@ from reconciler.manifests.writing import render_manifest
 from reconciler.model.definition import BridgeSource, NetworkSource
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from reconciler.manifests.surroundings import Allowed
     from reconciler.manifests.writing import Wish
     from reconciler.model.desired import DesiredNetwork, DesiredWorld
@@ -22,6 +24,34 @@ _LIBVIRT_NAME: Final = re.compile(LIBVIRT_NAME)
 _LONGEST_BRIDGE: Final = 15
 DIRECTORIES: Final = frozenset({"dir", "fs", "netfs"})
 """libvirt's types of pool whose volumes are files in a directory, which a Storage can be."""
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """The other end of a card: a bridge or a network of libvirt's, by name.
+
+    ``openvswitch`` is whether it is a port of a switch, in ``vlan`` if that is tagged; None where
+    nobody says, so that each card's port stays as it is.
+    """
+
+    sort: str
+    there: str
+    openvswitch: bool | None = None
+    vlan: int | None = None
+
+    def disagrees(self, other: _End) -> bool:
+        """Whether one of the two says that the bridge is a switch, and the other that it is not."""
+        same = (self.sort, self.there) == (other.sort, other.there)
+        return same and self.openvswitch is not None and self.openvswitch != other.openvswitch
+
+    def spec(self) -> Mapping[str, Wish]:
+        """What a manifest says of it."""
+        said: dict[str, Wish] = {self.sort: self.there}
+        if self.openvswitch:
+            said["openvswitch"] = True
+        if self.vlan is not None:
+            said["vlan"] = self.vlan
+        return said
 
 
 @dataclass(slots=True, kw_only=True)
@@ -36,7 +66,7 @@ class Places:
     allowed: Allowed
     files: dict[str, str] = field(default_factory=dict)
     _storages: dict[LibvirtPool, str] = field(default_factory=dict)
-    _networks: dict[tuple[str, str], str] = field(default_factory=dict)
+    _networks: dict[_End, str] = field(default_factory=dict)
 
     def storage(self, pool: LibvirtPool) -> str | None:
         """The Storage that this host's pool is, made if there is none; None if it cannot be one."""
@@ -61,24 +91,33 @@ class Places:
         match source:
             case BridgeSource():
                 sort, there = "bridge", source.bridge
+                end = _End(sort, there, source.openvswitch, source.vlan)
             case NetworkSource():
                 sort, there = "libvirtNetwork", source.network
+                end = _End(sort, there)
             case _:
                 return None
         if not _LIBVIRT_NAME.fullmatch(there) or (
             sort == "bridge" and len(there) > _LONGEST_BRIDGE
         ):
             return None
-        for network in self.world.networks.values():
-            if _on(network, self.host.name) == (sort, there):
-                return network.name
-        if (sort, there) not in self._networks:
+        known = {
+            network.name: _on(network, self.host.name) for network in self.world.networks.values()
+        }
+        # One that says which port of a switch it is, before one that leaves that to the card.
+        for called, one in sorted(known.items(), key=lambda pair: pair[1].openvswitch is None):
+            if one in (end, _End(sort, there)):
+                return called
+        if any(one.disagrees(end) for one in known.values()):
+            return None
+        if end not in self._networks:
             taken = {*self.world.networks, *self._networks.values()}
-            name = self._networks[sort, there] = self._name(there, taken, "network")
+            wish = there if end.vlan is None else f"{there}-{end.vlan}"
+            name = self._networks[end] = self._name(wish, taken, "network")
             self.files[f"networks/{name}.yaml"] = render_manifest(
-                "Network", {"name": name}, {sort: there}
+                "Network", {"name": name}, end.spec()
             )
-        return self._networks[sort, there]
+        return self._networks[end]
 
     def _name(self, there: str, taken: set[str], otherwise: str) -> str:
         """The name of the thing itself, or with its host's if another host has that already."""
@@ -90,7 +129,12 @@ class Places:
         )
 
 
-def _on(network: DesiredNetwork, host: HostName) -> tuple[str, str]:
-    sort = "bridge" if network.bridge is not None else "libvirtNetwork"
-    plain = network.bridge if network.bridge is not None else network.libvirt_network
-    return sort, network.hosts.get(host, plain or "")
+def _on(network: DesiredNetwork, host: HostName) -> _End:
+    """What the Network is on this host, which may call it otherwise."""
+    if network.bridge is None:
+        there = network.hosts.get(host, network.libvirt_network or "")
+        return _End("libvirtNetwork", there)
+    there = network.hosts.get(host, network.bridge)
+    if network.openvswitch is None:
+        return _End("bridge", there)
+    return _End("bridge", there, network.openvswitch, network.vlan if network.openvswitch else None)

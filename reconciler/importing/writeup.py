@@ -21,7 +21,7 @@ from reconciler.model.definition import DomainType
 from reconciler.model.memory import Memory
 from reconciler.model.names import GuestName
 from reconciler.model.observed import ObservedWorld, RunState
-from reconciler.model.options import FIELDS
+from reconciler.model.options import DISK_FIELDS, FIELDS, NIC_FIELDS
 from reconciler.model.plan import Label
 from reconciler.model.policy import Policy
 from reconciler.planner import plan
@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from reconciler.model.observed import ObservedHost
     from reconciler.model.plan import Change
 
-_DEVICE: Final = re.compile(r"((?:disks|networks)\[[^\]]+\])")
+_DEVICE: Final = re.compile(r"((?:disks|networks)\[[^\]]+\])(\.\w+)?")
+_DEVICE_OPTIONS: Final = frozenset({*DISK_FIELDS, *NIC_FIELDS})
 _MOST_ROUNDS: Final = 4
 """Leaving out disks and cards takes one; what they were needed for may take another."""
 
@@ -95,6 +96,9 @@ def write_up(request: Request, sketches: Sequence[Sketch]) -> Imported:
             part = _part(fault.field)
             if part is not None and part not in sketch.left_out:
                 sketch.left_out[part] = fault.why
+            elif part is not None and part.partition("].")[1]:
+                # Without the option it does not fit either: then without the disk or the card.
+                sketch.left_out[f"{part.partition('].')[0]}]"] = fault.why
             else:
                 unwritten.setdefault(sketch.name, f"{fault.field}: {fault.why}")
         left = [sketch for sketch in left if sketch.name not in unwritten]
@@ -114,7 +118,8 @@ def _part(field: str) -> str | None:
     """What of a guest can be left out of its manifest on account of ``field``."""
     device = _DEVICE.match(field)
     if device is not None:
-        return device[1]
+        option = (device[2] or "")[1:]
+        return f"{device[1]}.{option}" if option in _DEVICE_OPTIONS else device[1]
     return next((name for name in FIELDS if field == name or field.startswith(f"{name}.")), None)
 
 

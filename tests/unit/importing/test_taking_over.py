@@ -175,9 +175,61 @@ def test_paths_that_the_controller_allows_are_written(
     everything(driver, folder)
     text = (folder / "guests/disks-from-everywhere.yaml").read_text()
     assert "{name: vdf, target: vdf, file: /srv/elsewhere.raw}" in text
-    assert "{name: vdb, target: vdb, device: /dev/vg0/data}" in text
+    assert "{name: vdb, target: vdb, device: /dev/vg0/data, cache: none}" in text
     assert "kernel_prefixes" not in (folder / "guests/kernel-boot.yaml").read_text()
     assert {type(step) for step in applied(driver, folder)} == {SetMark}
+
+
+def test_options_of_disks_and_cards_are_written_and_what_does_not_fit_is_left(
+    driver: PretendedHost, folder: Path
+) -> None:
+    """An option that no manifest can say is left out alone: the disk is managed without it."""
+    driver.define(MIXES["disk-and-card-options"])
+    assert run(driver, driver.uri, "--into", str(folder)).exit_code == 0
+    text = (folder / "guests/disk-and-card-options.yaml").read_text()
+    limits = "limits: {bytes: 100MiB, readIops: 400, writeIops: 200}"
+    for said in (
+        f"cache: writeback, discard: unmap, {limits}, serial: LISTS-DATA-01}}",
+        "volume: disk-and-card-options-odd.raw, limits: {bytes: 1MiB}}",
+        "{name: sda, target: sda, cdrom: {}}",
+        'network: ovsbr0-20, mac: "52:54:00:00:41:01", link: down, queues: 2}',
+        '{name: eth1, network: ovsbr0, mac: "52:54:00:00:41:02"}',
+        "left out, kept as it is: disks[vdb].serial:",
+        "left out, kept as it is: disks[sda].cache:",
+    ):
+        assert said in text
+    assert "vlan: 20" in (folder / "networks/ovsbr0-20.yaml").read_text()
+    assert [type(step) for step in applied(driver, folder)] == [SetMark]
+
+
+def test_a_network_is_known_by_what_this_host_calls_it_and_by_its_vlan(
+    driver: PretendedHost, folder: Path
+) -> None:
+    driver.define(MIXES["disk-and-card-options"])
+    (folder / "mine.yaml").write_text(
+        f"""\
+apiVersion: domops/v1
+kind: Host
+metadata: {{name: dom0-a}}
+spec: {{uri: "{driver.uri}", pool: main}}
+---
+apiVersion: domops/v1
+kind: Network
+metadata: {{name: twenty}}
+spec: {{bridge: br20, openvswitch: true, vlan: 20, hosts: {{dom0-a: {{bridge: ovsbr0}}}}}}
+---
+apiVersion: domops/v1
+kind: Network
+metadata: {{name: another-twenty}}
+spec: {{bridge: ovsbr0, openvswitch: true, vlan: 20, hosts: {{dom0-a: {{bridge: br20}}}}}}
+"""
+    )
+    assert run(driver, "dom0-a", "--into", str(folder)).exit_code == 0
+    text = (folder / "guests/disk-and-card-options.yaml").read_text()
+    assert 'network: twenty, mac: "52:54:00:00:41:01"' in text
+    assert 'network: ovsbr0, mac: "52:54:00:00:41:02"' in text
+    assert {path.name for path in (folder / "networks").iterdir()} == {"ovsbr0.yaml"}
+    assert [type(step) for step in applied(driver, folder)] == [SetMark]
 
 
 def test_a_second_import_writes_nothing_anew(driver: PretendedHost, folder: Path) -> None:
