@@ -178,8 +178,8 @@ MEANINGS: dict[Reason, Meaning] = {
         to_do="Nothing; or take the field out of `ignoreDrift` to have it put right.",
     ),
     Reason.ORDER: Meaning(
-        means="As many steps are under way on the host as may be at once.",
-        to_do="Nothing; it comes when one of them has ended.",
+        means="The host is given only so many steps at a time, and others come first.",
+        to_do="Nothing; its turn comes when one of them has ended.",
     ),
     Reason.FROZEN: Meaning(
         means="A snapshot of the guest was interrupted, so its file systems may be frozen, and it "

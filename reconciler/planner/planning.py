@@ -384,12 +384,16 @@ def _limit(
             message = f"pool {step.pool} is in mode warn; domops apply does it when asked"
             limited[name] = _taken_back(verdict, Fate.HELD, Reason.WARN_MODE, message)
         elif room[step.step.host] >= policy.steps_per_host:
-            message = f"{policy.steps_per_host} steps are under way on {step.step.host}"
+            message = f"its turn comes: {step.step.host} is given {_steps(policy)} at a time"
             limited[name] = _taken_back(verdict, Fate.WAITING, Reason.ORDER, message)
         else:
             room[step.step.host] += 1
             limited[name] = verdict
     return limited
+
+
+def _steps(policy: Policy) -> str:
+    return "one step" if policy.steps_per_host == 1 else f"{policy.steps_per_host} steps"
 
 
 def _undoes(step: Step) -> bool:

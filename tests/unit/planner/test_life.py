@@ -508,6 +508,7 @@ def test_so_many_steps_at_once_and_no_more_begin_on_a_host() -> None:
     outcome = story.plan()
     assert len(outcome.steps) == 2
     assert outcome.statuses[guest("c").name].changes[0].reason is Reason.ORDER
+    assert outcome.statuses[guest("c").name].changes[0].message.startswith("its turn comes: ")
 
 
 def test_a_full_host_does_not_start_or_enlarge_a_guest() -> None:
