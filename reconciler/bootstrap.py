@@ -59,22 +59,48 @@ if TYPE_CHECKING:
 JOURNAL_FILE = "journal.sqlite"
 
 
+def _machine_says() -> datetime:
+    return datetime.now(UTC)
+
+
+_LEAST = timedelta(microseconds=1)
+_SPEED_AHEAD = 0.9
+
+
 class Clock:
     """Instants in UTC, each later than the one before, whatever is done to the machine's clock.
 
     That an answer was asked for *after* a call returned is told by comparing instants, so two of
-    them must never be equal, and time must not run backwards within one process.
+    them must never be equal, and time must not run backwards within one process. Where the
+    machine's clock was set back, this one goes on from its latest instant, a little slower than
+    real time, until the machine's has caught up: waits and deadlines still end.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        *,
+        machine: Callable[[], datetime] = _machine_says,
+        tick: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``machine`` is a clock that anybody may set, ``tick`` counts seconds whatever they do."""
+        self._machine = machine
+        self._tick = tick
+        self._ticked = tick()
         self._last = datetime.min.replace(tzinfo=UTC)
         self._lock = threading.Lock()
 
     def __call__(self) -> datetime:
         """Say what time it is."""
         with self._lock:
-            self._last = max(datetime.now(UTC), self._last + timedelta(microseconds=1))
+            ticked = self._tick()
+            passed = timedelta(seconds=_SPEED_AHEAD * (ticked - self._ticked))
+            self._ticked = ticked
+            self._last = max(self._machine(), self._last + max(passed, _LEAST))
             return self._last
+
+    def ahead(self) -> timedelta:
+        """How far this is ahead of the machine's clock, which was set back then."""
+        return max(self() - self._machine(), timedelta())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,6 +286,7 @@ def open_controller(  # noqa: PLR0913 - each is one choice of whoever puts a con
         controller = Controller(
             rooms,
             clock=clock,
+            ahead=clock.ahead if isinstance(clock, Clock) else timedelta,
             policy=policy or Policy(),
             record=_recorder(settings.state_dir / STATUS_FILE, latest)
             if writing

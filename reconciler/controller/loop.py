@@ -19,6 +19,7 @@ from reconciler.controller.fresh import plan_on_fresh_words, rests_on_fresh_word
 from reconciler.controller.otherhands import OtherHands
 from reconciler.controller.results import Converged, Look, Names, PassResult
 from reconciler.errors import DomopsError, TransientError
+from reconciler.journal.records import Event, EventKind
 from reconciler.model.memory import Memory
 from reconciler.model.observed import ObservedWorld
 from reconciler.model.plan import Reason
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from reconciler.controller.worlds import Standing, Worlds
     from reconciler.executor.executor import Executor
     from reconciler.journal.journal import Journal
-    from reconciler.journal.records import Event
     from reconciler.model.checkup import Finding
     from reconciler.model.desired import DesiredWorld
     from reconciler.model.names import GuestName, HostName, PlanId
@@ -51,6 +51,14 @@ _SLICE_S = 0.5
 """How long a wait goes on before it looks whether it was told to stop."""
 
 _EVENTS_AT_ONCE = 1000
+
+_CLOCK_SLACK = timedelta(minutes=1)
+"""By how much a machine's clock may be set back without anybody being told."""
+
+_SET_BACK = (
+    "this machine's clock was set back; domops goes on from the later time. If the clock is right"
+    " now, restart domops"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,9 +88,12 @@ class Controller:
         policy: Policy,
         record: Callable[[PassResult], None],
         poll_s: float = 30,
+        ahead: Callable[[], timedelta] = timedelta,
     ) -> None:
+        """``ahead`` says how far ``clock`` is ahead of the machine's, which was set back then."""
         self._rooms = rooms
         self._clock = clock
+        self._ahead = ahead
         self._policy = policy
         self._record = record
         self._poll = timedelta(seconds=poll_s)
@@ -90,6 +101,7 @@ class Controller:
         self._memo = Memo()
         self._other_hands = OtherHands()
         self._journal_seen = 0
+        self._problems_told: frozenset[str] = frozenset()
         self._told = max((number for number, _ in rooms.journal.numbered_events(1)), default=0)
 
     # --------------------------------------------------------------------------------- looking
@@ -303,6 +315,7 @@ class Controller:
                     allowed, desired=look.world, observed=look.observed
                 )
             self._quieten(planned, look.memory.suspensions)
+        problems += self._problems_of_the_clock()
         result = PassResult(
             now=look.now,
             look=look,
@@ -315,6 +328,9 @@ class Controller:
         )
         self._record(result)
         return result
+
+    def _problems_of_the_clock(self) -> list[str]:
+        return [_SET_BACK] if self._ahead() >= _CLOCK_SLACK else []
 
     def _quieten(self, planned: Plan, known: Suspensions) -> None:
         """Tell the journal which suspensions have nothing under way, and nothing to come, left."""
@@ -345,6 +361,7 @@ class Controller:
         supervisor = supervisor or Supervisor(None)
         with self._watching(tell):
             result = self._pass_or_tell()
+            self._tell_problems(result, tell)
             supervisor.ready()
             gc.freeze()  # what the first pass built stays; looking through it again is in vain
             while not stop.is_set():
@@ -355,6 +372,7 @@ class Controller:
                 if not stop.is_set():
                     supervisor.alive()
                     result = self._pass_or_tell()
+                    self._tell_problems(result, tell)
             supervisor.stopping()
 
     def converge(
@@ -422,7 +440,16 @@ class Controller:
             what = f"unforeseen {type(error).__name__}: {error}"
             with contextlib.suppress(DomopsError):
                 self._rooms.teller.failed(what, now)
+                self._problems_told |= {what}
             return PassResult(now=now, look=None, plan=None, problems=(what,))
+
+    def _tell_problems(self, result: PassResult, tell: Callable[[Event], None]) -> None:
+        """Tell once what troubles domops itself, past the journal: that may be the trouble."""
+        others = result.standing.sentences() if result.standing is not None else ()
+        problems = frozenset(result.problems) - frozenset(others)
+        for problem in sorted(problems - self._problems_told):
+            tell(Event(at=result.now, kind=EventKind.TROUBLE, text=problem))
+        self._problems_told = problems
 
     @contextlib.contextmanager
     def _watching(self, tell: Callable[[Event], None]) -> Iterator[None]:

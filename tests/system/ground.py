@@ -9,7 +9,7 @@ from pathlib import Path
 
 import libvirt
 
-from reconciler.bootstrap import Opened, libvirt_host, open_controller
+from reconciler.bootstrap import Clock, Opened, libvirt_host, open_controller
 from reconciler.controller.results import Converged
 from reconciler.hypervisor.port import Host
 from reconciler.model.desired import DesiredHost
@@ -58,6 +58,13 @@ class Ground:
     host_devices: tuple[str, ...] = ()
     """Devices of the host that guests may have."""
 
+    patience_s: float = 30
+    """How long a pass waits for an answer."""
+
+    poll_s: float = 30
+    """How old what a host said may be."""
+
+    clock: Clock = field(default_factory=Clock)
     doors: list[Host] = field(default_factory=list)
 
     def settings(self) -> Settings:
@@ -65,7 +72,8 @@ class Ground:
         return Settings(
             repository=str(self.repository.folder),
             state_dir=self.state,
-            patience_s=30,
+            patience_s=self.patience_s,
+            poll_s=self.poll_s,
             kernel_prefixes=("/boot",),
             device_prefixes=("/dev",),
             file_prefixes=("/srv/shared",),
@@ -78,7 +86,11 @@ class Ground:
         """A new controller on the same repository, host and state directory."""
         self.doors.clear()
         with open_controller(
-            self.settings(), writing=True, host_for=self._counted, policy=policy
+            self.settings(),
+            writing=True,
+            host_for=self._counted,
+            policy=policy,
+            clock=self.clock,
         ) as opened:
             yield opened
 
@@ -108,12 +120,12 @@ GENEROUS = POOLS.replace("deletions: 1", "deletions: 100, restarts: 100, percent
 """A pool in which nothing is held that a test asks for."""
 
 
-def begin(folder: Path, host: QemuHost, *, pools: str = GENEROUS) -> Ground:
-    """A repository that knows ``host``, and no guest."""
+def begin(folder: Path, host: QemuHost, *, pools: str = GENEROUS, uri: str | None = None) -> Ground:
+    """A repository that knows ``host``, by its own URI or another, and no guest."""
     repository = Repository(folder / "manifests")
     around: dict[str, str | None] = {
         "pools/main.yaml": pools,
-        "hosts/dom0-a.yaml": HOST.format(uri=host.uri),
+        "hosts/dom0-a.yaml": HOST.format(uri=uri or host.uri),
         "around.yaml": AROUND,
     }
     repository.commit("A host without guests", around)
