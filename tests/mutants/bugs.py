@@ -55,9 +55,9 @@ BUGS = (
     Bug(
         what="what is seen on a fenced host is overlooked",
         file="match.py",
-        old="    copies = index.owned.get(guest.name)\n    if copies:",
-        new="    copies = index.owned.get(guest.name)\n"
-        "    if copies and copies[0].host.name not in index.fenced:",
+        old="    if copies:\n        return _home(guest.name, copies",
+        new="    if copies and copies[0].host.name not in index.fenced:\n"
+        "        return _home(guest.name, copies",
     ),
     Bug(
         what="a copy on a fenced host is home if its generation is the highest",
