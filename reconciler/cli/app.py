@@ -21,6 +21,7 @@ from reconciler.cli.failing import guarded, leave
 from reconciler.cli.locating import locating
 from reconciler.cli.opening import open_session
 from reconciler.cli.options import Config, InRepo, Ref, Repo, StateDir, Where
+from reconciler.cli.rolling_back import rollback
 from reconciler.cli.session import Doors
 from reconciler.cli.terminal import terminal
 
@@ -79,6 +80,7 @@ COMMANDS = (
     why,
     history,
     approve,
+    rollback,
     suspend,
     resume,
     doctor,

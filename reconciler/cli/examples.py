@@ -72,6 +72,10 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
     "approve": (
         Example(line="domops approve 5d1c-90ab", says="let the held changes of that plan through"),
     ),
+    "rollback": (
+        Example(line="domops rollback", says="how do I go back to the commit before?"),
+        Example(line="domops rollback 41d07b9a3c", says="and to this one?"),
+    ),
     "suspend": (
         Example(
             line="domops suspend lists --reason 'nightly backup' --for 2h --wait",

@@ -75,6 +75,11 @@ class Opening:
         self._source = source
         self._stack = stack
 
+    @property
+    def folder(self) -> str:
+        """The folder of the manifests inside the repository; empty for its root."""
+        return self._opened.source.folder
+
     def look(self, *, enforce: bool = False, ahead: bool = True) -> Picture:
         """Read the commit, ask the hosts, plan; make no writing call."""
         return self._picture(self._opened.controller.look(enforce=enforce), ahead=ahead)

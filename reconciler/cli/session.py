@@ -38,6 +38,11 @@ class Drafts:
 class Session(Protocol):
     """One repository, its hosts, and one state directory, for as long as a command runs."""
 
+    @property
+    def folder(self) -> str:
+        """The folder of the manifests inside the repository; empty for its root."""
+        ...
+
     def look(self, *, enforce: bool = False, ahead: bool = True) -> Picture:
         """Read the commit, ask the hosts, plan; make no writing call.
 

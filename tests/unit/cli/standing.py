@@ -72,6 +72,11 @@ class Standing:
     closed: int = 0
     ran: bool = False
 
+    @property
+    def folder(self) -> str:
+        """The manifests are at the root."""
+        return ""
+
     def opener(
         self,
         where: Where,

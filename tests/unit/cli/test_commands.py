@@ -20,7 +20,7 @@ from reconciler.cli.failing import guarded
 from reconciler.cli.session import Doors
 from reconciler.errors import RefusedError, StalledError, TransientError
 from reconciler.journal.records import Event, EventKind
-from reconciler.model.names import GuestName, HostName
+from reconciler.model.names import GuestName, HostName, Sha
 from reconciler.model.steps import ShutDownGuest, StartGuest
 from reconciler.model.suspension import Covered, Scope
 from tests.mixes.papers import XL_FILES, PaperHost
@@ -460,6 +460,8 @@ def test_every_example_works(line: str, tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(tmp_path)
     standing = held() if "approve" in line else Standing(world=ONE, observed=made(ONE))
     words = shlex.split(line)[1:]
+    if words[0] == "rollback":
+        standing.noted += [in_force("41d07b9a3c" * 4), in_force("8c1f0de2a4" * 4)]
     if words[0] == "validate":
         assert call(standing, "init .").exit_code == ExitCode.OK
         commit_all(tmp_path)
@@ -472,6 +474,23 @@ def test_every_example_works(line: str, tmp_path: Path, monkeypatch: pytest.Monk
     result = call(standing, shlex.join(words))
     endless = {"--watch", "--follow"} & set(words)
     assert result.exit_code == (ExitCode.INTERRUPTED if endless else ExitCode.OK), result.output
+
+
+def in_force(sha: str) -> Event:
+    """A commit came into force."""
+    return Event(at=NOW, kind=EventKind.COMMIT_APPLIED, text="is in force", commit=Sha(sha))
+
+
+def test_rollback_names_what_there_is_to_go_back_to() -> None:
+    standing = Standing(world=ONE, observed=made(ONE))
+    assert "has not run here yet" in call(standing, "rollback").output
+    first, second, third = (in_force(letter * 40) for letter in "abc")
+    standing.noted += [first, second, third, second]
+    assert f"--source={'c' * 40} --staged" in call(standing, "rollback").output
+    assert f"--source={'a' * 40} --staged" in call(standing, "rollback aaaa").output
+    refused = call(standing, "rollback bbbb")
+    assert refused.exit_code == ExitCode.ERROR
+    assert "There were: cccccccccc; aaaaaaaaaa." in " ".join(refused.output.split())
 
 
 def commit_all(folder: Path) -> None:

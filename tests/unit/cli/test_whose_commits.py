@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,6 +19,9 @@ from tests.unit.source.workshop import git
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+DEADLINE_S = 120
+NEW = "apiVersion: domops/v1\nkind: Pool\nmetadata: {name: another}\nspec: {}\n"
 
 
 @pytest.fixture
@@ -44,12 +49,17 @@ def keys(
 
 
 def _next(process: subprocess.Popen[str], kind: str) -> dict[str, str]:
-    """The next event of a kind that the controller tells."""
+    """The next event of a kind that the controller tells; it is ended if none comes."""
     assert process.stderr is not None
-    for told in process.stderr:
-        event: dict[str, str] = json.loads(told)
-        if event["event"] == kind:
-            return event
+    deadline = threading.Timer(DEADLINE_S, process.kill)
+    deadline.start()
+    try:
+        for told in process.stderr:
+            event: dict[str, str] = json.loads(told)
+            if event["event"] == kind:
+                return event
+    finally:
+        deadline.cancel()
     pytest.fail(f"domops run ended with {process.wait()} and told no {kind}")
 
 
@@ -95,3 +105,27 @@ def test_a_rewritten_branch_is_taken_over_when_a_person_says_so(repository: Path
         assert found is not None
         subprocess.run(line(repository, "approve", found[1]), check=True, capture_output=True)
         assert _next(process, "commit-applied")["commit"] == event["commit"]
+
+
+def test_what_rollback_says_to_type_goes_back(repository: Path) -> None:
+    """Over a merge too; files that came since are gone, and those outside the folder stay."""
+    good = git(repository, "rev-parse", "HEAD")
+    with running(repository) as process:
+        git(repository, "checkout", "-q", "-b", "side")
+        (repository / "new.yaml").write_text(NEW)
+        git(repository, "add", ".")
+        _commit(repository, "Add a file")
+        git(repository, "checkout", "-q", "main")
+        git(repository, "merge", "-q", "--no-ff", "-m", "Merge", "side")
+        _next(process, "commit-applied")
+        said = subprocess.run(
+            line(repository, "rollback"), capture_output=True, text=True, check=True
+        ).stdout
+        typed = [row.strip() for row in said.splitlines() if row.startswith("  git")]
+        assert [row.split()[1] for row in typed] == ["restore", "commit", "push"]
+        for row in typed[:-1]:
+            git(repository, *shlex.split(row)[1:])
+        applied = _next(process, "commit-applied")["commit"]
+    assert git(repository, "rev-parse", f"{applied}^{{tree}}") == git(
+        repository, "rev-parse", f"{good}^{{tree}}"
+    )
