@@ -151,13 +151,15 @@ class Controller:
             if rooms.following.settled:
                 new_commit = self._put_into_force(world, standing)
         ended = self._forget_states()
-        only = None
+        only: Collection[HostName] | None = None
+        anew: Collection[HostName] | None = None
         if kept:
             due = rooms.observer.due(world.hosts.values(), self._clock())
-            only = due | rooms.executor.awaited() | ended
+            anew = rooms.executor.awaited() | ended
             if new_commit:
                 # Note [Fresh words]: asked before the first plan, they spare a second one.
-                only |= self._memo.homes(rooms.remembering.just_changed)
+                anew |= self._memo.homes(rooms.remembering.just_changed)
+            only = due | anew
         return self._observe(
             Look(
                 now=self._clock(),
@@ -173,16 +175,26 @@ class Controller:
                 may_begin=len(problems) == before,
             ),
             only,
+            anew,
         )
 
-    def _observe(self, look: Look, only: Collection[HostName] | None) -> Look:
-        """The look with what the hosts say now; with ``only``, the others say what they said."""
+    def _observe(
+        self,
+        look: Look,
+        only: Collection[HostName] | None,
+        anew: Collection[HostName] | None = None,
+    ) -> Look:
+        """The look with what the hosts say now; with ``only``, the others say what they said.
+
+        All that are asked are asked ``anew`` if it does not say which.
+        """
         rooms = self._rooms
         problems: list[str] = []
         observation = rooms.observer.observe(
             look.world.hosts.values(),
             rooms.remembering.machines,
             only=only,
+            anew=(only or ()) if anew is None else anew,
             lost=rooms.executor.lost(),
         )
         new_commit, standing = look.new_commit, look.standing

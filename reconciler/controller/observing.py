@@ -53,12 +53,14 @@ class Observation:
     """One look at all hosts.
 
     ``asked`` says when each host whose answer counts had been asked; ``fresh`` are those that
-    answered in full to this very look.
+    answered in full to this very look, ``heard`` those of which there is a new answer, also one
+    that an event had asked for.
     """
 
     world: ObservedWorld
     asked: Mapping[HostName, datetime]
     fresh: frozenset[HostName]
+    heard: frozenset[HostName]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -151,11 +153,14 @@ class Observer:
         known: Mapping[HostName, UUID],
         *,
         only: Collection[HostName] | None = None,
+        anew: Collection[HostName] = (),
         lost: Mapping[HostName, str] | None = None,
     ) -> Observation:
         """Ask every host that is not retired; ``known`` are the machines first seen at them.
 
         With ``only``, those alone are asked, and whoever never was; the others' last answers stand.
+        Of ``only``, an answer that an event asked for is not enough from those of ``anew``, see
+        Note [Asked by an event].
         What the ``lost`` say does not count, for the reason that stands with each.
         """
         wanted = {host.name: host for host in hosts if host.state is not HostState.RETIRED}
@@ -164,7 +169,8 @@ class Observer:
         asked_now = [
             name for name in wanted if only is None or name in only or name not in self._kept
         ]
-        answered = self._ask(asked_now, unusable, patiently=only is None)
+        younger = self._noted.union(wanted if only is None else anew)
+        answered, heard = self._ask(asked_now, unusable, younger, patiently=only is None)
         lost = lost or {}
         said = {name: lost.get(name) or self._kept[name].said for name in wanted}
         _believe_only_who_was_meant(said, wanted, known)
@@ -181,6 +187,7 @@ class Observer:
             world=ObservedWorld(hosts=seen),
             asked={name: self._kept[name].asked for name in believed},
             fresh=frozenset(answered & believed),
+            heard=frozenset(heard & believed),
         )
 
     def close(self) -> None:
@@ -188,9 +195,16 @@ class Observer:
         self._let_go(set(self._askers))
 
     def _ask(
-        self, names: Iterable[HostName], unusable: Mapping[HostName, str], *, patiently: bool
-    ) -> set[HostName]:
-        """Have what these hosts say now, or why they say nothing; return those that answered.
+        self,
+        names: Iterable[HostName],
+        unusable: Mapping[HostName, str],
+        anew: Collection[str],
+        *,
+        patiently: bool,
+    ) -> tuple[set[HostName], set[HostName]]:
+        """Have what these hosts say now, or why they say nothing.
+
+        Returns those that answered a look, and all of which there is a new answer.
 
         One that owes an answer to an earlier look is waited for again only if ``patiently``. What
         was noted since it was asked is not covered by that answer, and gets a pass of its own.
@@ -198,11 +212,15 @@ class Observer:
         now = self._clock()
         oldest = now - timedelta(seconds=self._waits.deadline_s)
         askers = {name: self._askers[name][1] for name in names if name not in unusable}
-        asked = {name: asker for name, asker in askers.items() if asker.ask(oldest=oldest)}
+        asked = {
+            name: asker
+            for name, asker in askers.items()
+            if asker.ask(oldest=oldest, anew=name in anew)
+        }
         waited_for = askers if patiently else asked
         wait_for(waited_for.values(), self._changed, self._waits.patience_s)
         self._noted -= {*asked, *unusable}
-        answered = set()
+        answered, heard = set(), set()
         for name in names:
             answer = askers[name].take() if name in askers else None
             before = self._kept[name].dated() if name in self._kept else None
@@ -211,10 +229,12 @@ class Observer:
                 self._kept[name] = _Kept(asked=now, said=why, before=before)
                 continue
             self._kept[name] = _Kept(asked=answer.asked, said=answer.said, before=before)
-            answered.add(name)
+            heard.add(name)
+            if not answer.by_event:
+                answered.add(name)
             if name in self._noted:
                 self._wake(name)
-        return answered
+        return answered, heard
 
     def _no_answer(self, name: HostName) -> str:
         asked = self._askers[name][1].asked

@@ -83,7 +83,7 @@ class OtherHands:
             self._touched[one.host, one.step.guest] = now
         found = []
         for host in observation.world.answered():
-            if host.name in observation.fresh and (asked := observation.asked.get(host.name)):
+            if host.name in observation.heard and (asked := observation.asked.get(host.name)):
                 found += [
                     OtherHand(guest=guest, host=host.name, at=now)
                     for guest in self._changed(host, asked, owner)

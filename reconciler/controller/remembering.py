@@ -160,7 +160,7 @@ class Remembering:
         seen = {
             name
             for host in world.answered()
-            if host.name in observation.fresh or self._behind  # the others' were taken in then
+            if host.name in observation.heard or self._behind  # the others' were taken in then
             for guest in host.guests.values()
             for name in ((guest.name, guest.mark.guest) if guest.mark else (guest.name,))
         }
@@ -208,7 +208,7 @@ class Remembering:
         world, repository = observation.world, self._world.repository
         changed, gone = False, frozenset[Kept]()
         for host in world.answered():
-            if not (host.name in observation.fresh or self._behind):
+            if not (host.name in observation.heard or self._behind):
                 continue
             there = frozenset(waiting_on(host, repository))
             self._waiting_on[host.name] = there

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reconciler.controller.fresh import plan_on_fresh_words
-from reconciler.controller.observing import Observer, Waits
+from reconciler.controller.observing import Observation, Observer, Waits
 from reconciler.controller.results import Look
 from reconciler.model.desired import DesiredHost, HostRole, HostState
 from reconciler.model.names import HostName, PoolName
@@ -34,10 +34,16 @@ def settled(opened: Opened, stage: Stage) -> PassResult:
         before = stage.looks()
         opened.controller._rooms.observer.note(opened.controller._rooms.wakeups.take(0.05))
         result = opened.controller.pass_once(kept=True)
-        if stage.looks() == before and not result.started:
+        if stage.looks() == before and not result.started and _all_at_rest(opened):
             return result
     message = "no end"
     raise AssertionError(message)
+
+
+def _all_at_rest(opened: Opened) -> bool:
+    """Whether no host is being asked because of an event, or has said what nobody took."""
+    askers = [asker for _, asker in opened.controller._rooms.observer._askers.values()]
+    return not any(asker.asked or asker.has_answer for asker in askers)
 
 
 @pytest.fixture
@@ -76,6 +82,7 @@ def test_an_event_has_its_host_asked_again_and_no_other(stage: Stage, running: O
             seen, guests={web.uuid: replace(web, state=RunState.PAUSED, reason=StateReason.USER)}
         )
     )
+    wait_until(lambda: stage.looks()[home] > before[home])
     result = settled(running, stage)
     assert result.plan is not None
     assert result.plan.statuses[GUEST].changes[-1].reason is Reason.PAUSED
@@ -91,7 +98,9 @@ def test_a_start_rests_on_every_host_that_could_have_the_guest(
     other = "b" if home == "a" else "a"
     stage.hosts[other].memory.stage_silence("the cable is out")
     web = stage.hosts[home].guests()["web"]
+    looks = stage.hosts[home].looks
     stage.hosts[home].memory.stage_stop(web.uuid, StateReason.CRASHED)
+    wait_until(lambda: stage.hosts[home].looks > looks)
     result = settled(running, stage)
     assert result.observed is not None
     assert isinstance(result.observed.hosts[HostName(other)], SilentHost)
@@ -289,6 +298,78 @@ def test_a_host_that_hangs_is_waited_for_once(bench: Bench) -> None:
 
     threading.Thread(target=look, daemon=True).start()
     assert waited.wait(20)
+
+
+def happen(bench: Bench, name: str) -> None:
+    """Something happens at a host; nothing is different afterwards."""
+    bench.hosts[name].memory.stage(lambda seen: seen)
+
+
+def test_an_event_has_its_host_asked_though_nobody_makes_passes(bench: Bench) -> None:
+    """The answer wakes a pass, which takes it and asks nobody."""
+    looks = bench.hosts["b"].looks
+    happen(bench, "b")
+    wait_until(lambda: bool(bench.woken))
+    assert bench.due() == {"b"}
+    observation = bench.observer.observe((A, B), {}, only=bench.due())
+    assert observation.heard == {"b"}
+    assert observation.fresh == set()
+    assert bench.hosts["b"].looks == looks + 1
+    assert bench.due() == set()
+
+
+def test_who_needs_younger_words_does_not_take_what_an_event_asked_for(bench: Bench) -> None:
+    """Else a step could rest on words from before another step's end."""
+    looks = bench.hosts["b"].looks
+    happen(bench, "b")
+    wait_until(lambda: bool(bench.woken))
+    now = bench.clock()
+    observation = bench.observer.observe((A, B), {}, only={B.name}, anew={B.name})
+    assert observation.fresh == {"b"}
+    assert observation.asked[B.name] > now
+    assert bench.hosts["b"].looks == looks + 2
+
+
+def test_a_look_asks_behind_the_question_of_an_event(bench: Bench) -> None:
+    """It waits for its own answer, and is not told that the host is silent."""
+    bench.observer._waits = Waits(patience_s=120, deadline_s=30, keep_s=60)
+    gate = bench.hosts["b"]
+    looks = gate.looks
+    gate.observing.clear()
+    happen(bench, "b")
+    wait_until(lambda: gate.looks == looks + 1)
+    now = bench.clock()
+    seen: list[Observation] = []
+    looking = threading.Thread(
+        target=lambda: seen.append(bench.observer.observe((A, B), {}, only={B.name}))
+    )
+    looking.start()
+    wait_until(lambda: (bench.observer._askers[B.name][1].asked or now) > now)
+    gate.observing.set()
+    looking.join(120)
+    assert seen[0].fresh == {"b"}
+    assert seen[0].asked[B.name] > now
+    assert gate.looks == looks + 2
+
+
+def test_events_that_a_question_covers_ask_no_more(bench: Bench) -> None:
+    """Three happen while a host is being asked: it is asked once more, after all of them."""
+    gate = bench.hosts["b"]
+    looks = gate.looks
+    gate.observing.clear()
+    happen(bench, "b")
+    wait_until(lambda: gate.looks == looks + 1)
+    for _ in range(3):
+        happen(bench, "b")
+    gate.observing.set()
+    wait_until(lambda: gate.looks == looks + 2)
+    bench.observer.close()  # the thread works off what was put before
+    wait_until(lambda: not _asks("b"))
+    assert gate.looks == looks + 2
+
+
+def _asks(name: str) -> bool:
+    return any(thread.name == f"{name}: observing" for thread in threading.enumerate())
 
 
 def test_what_has_not_changed_is_the_same_object(bench: Bench) -> None:
