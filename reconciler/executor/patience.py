@@ -58,8 +58,9 @@ def patience_for(step: Step) -> Patience:  # noqa: C901, PLR0911 - one row a kin
             # An HVM guest under emulation took 53 s; block scripts of Xen may hang for 40 s each.
             return Patience(call_s=300)
         case steps.ShutDownGuest():
-            # The request is quick; how long the guest may take is the manifest's word.
-            return Patience(call_s=_TEXT_S, follow_s=step.timeout_s)
+            # The request is quick, but libvirt waits a minute for an agent that never answers; how
+            # long the guest may take is the manifest's word.
+            return Patience(call_s=2 * _TEXT_S, follow_s=step.timeout_s)
         case steps.DestroyGuest():
             # A guest stuck in host I/O is gone only when that I/O has ended.
             return Patience(call_s=120, follow_s=30)
