@@ -251,19 +251,21 @@ def open_controller(  # noqa: PLR0913 - each is one choice of whoever puts a con
             signed=settings.signatures is not SignatureKind.NONE and previewed is None,
             forwards=previewed is None,
         )
+        fetching = Fetching(
+            source,
+            clock=clock,
+            wake=wakeups.put,
+            every_s=settings.fetch_s,
+            patience_s=settings.patience_s,
+        )
+        stack.callback(fetching.close)
         rooms = Rooms(
             source=source,
             following=following,
             worlds=Worlds(
                 source,
                 following=following,
-                fetching=Fetching(
-                    source,
-                    clock=clock,
-                    wake=wakeups.put,
-                    every_s=settings.fetch_s,
-                    patience_s=settings.patience_s,
-                ),
+                fetching=fetching,
                 clock=clock,
                 allowed=Allowed(
                     kernel_prefixes=settings.kernel_prefixes,

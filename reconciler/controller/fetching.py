@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from reconciler.source.port import Source
 
 
+_END_S = 10.0
+"""How long git may take to end when it is told to."""
+
+
 class Fetching:
     """The fetches of one source, one at a time.
 
@@ -70,6 +74,12 @@ class Fetching:
             self._running.join()
         elif first:
             self._running.join(self._patience_s)
+
+    def close(self) -> None:
+        """End a fetch that is under way: left behind, it would keep the next start from its own."""
+        if self._running is not None and self._running.is_alive():
+            self._source.cut()
+            self._running.join(_END_S)
 
     def _fetch(self, began: datetime, wake: bool) -> None:  # noqa: FBT001 - of a thread's arguments
         try:

@@ -110,6 +110,9 @@ class FolderSource:
         """Say whether both are the same: one look at a folder is not built on another."""
         return old == new
 
+    def cut(self) -> None:
+        """A folder is not fetched."""
+
     def objection(self, _sha: Sha) -> str | None:
         """A folder is planned from, never followed, so nobody needs to have signed it."""
         return None

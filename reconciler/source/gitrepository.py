@@ -136,6 +136,11 @@ class GitRepository:
         if self._mirror is not None:
             self._mirror.fetch()
 
+    def cut(self) -> None:
+        """End a fetch that is under way."""
+        if self._mirror is not None:
+            self._mirror.cut()
+
     def tidy(self) -> None:
         """Pack our copy of a remote repository, if much has gathered; for a quiet hour."""
         if self._mirror is not None:

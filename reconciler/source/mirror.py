@@ -109,6 +109,10 @@ class Mirror:
             with contextlib.suppress(TransientError):
                 self.tidy()
 
+    def cut(self) -> None:
+        """End a fetch that is under way."""
+        self._network.cut()
+
     def doubt(self) -> None:
         """Say that something could not be read; the next fetch, whoever's, finds out why."""
         with contextlib.suppress(OSError):  # it will be doubted again

@@ -27,6 +27,10 @@ class PinnedSource:
         """Fetch as the repository does, so that a revision of the ref can be found."""
         self._repository.fetch()
 
+    def cut(self) -> None:
+        """End a fetch that is under way."""
+        self._repository.cut()
+
     def head(self) -> CommitInfo:
         """Return the commit that the revision names."""
         return self._repository.commit(self._revision)

@@ -119,6 +119,10 @@ class Source(Protocol):
         """
         ...
 
+    def cut(self) -> None:
+        """End a fetch that is under way in another thread: it fails; nothing comes of it."""
+        ...
+
     def head(self) -> CommitInfo:
         """Return the commit that the ref names now, or did at the last fetch that succeeded.
 

@@ -116,6 +116,12 @@ class GitProgram:
         self._settings = (*_SETTINGS, *settings)
         self._environment = dict(environment or {})
         self._secrets = tuple(secrets)
+        self._processes: set[subprocess.Popen[bytes]] = set()
+
+    def cut(self) -> None:
+        """End what runs now; whoever waits for it is told that it failed. From any thread."""
+        for process in self._processes.copy():
+            _end(process)
 
     def also(
         self, *, settings: Sequence[tuple[str, str]], environment: Mapping[str, str]
@@ -257,9 +263,11 @@ class GitProgram:
         process = handle.proc
         if process is None:
             raise TransientError("git did not start")
+        self._processes.add(process)
         try:
             yield process
         finally:
+            self._processes.discard(process)
             _end(process)
             for pipe in (process.stdin, process.stdout, process.stderr):
                 if pipe is not None:

@@ -127,6 +127,34 @@ def test_a_remote_that_says_nothing_is_given_up(tmp_path: Path) -> None:
             source.fetch()
 
 
+def test_a_fetch_that_is_cut_ends_and_leaves_the_way_free(shop: Workshop, tmp_path: Path) -> None:
+    """A git left behind would hold the lock, and nobody could fetch any more."""
+    shop.commit({"a.yaml": "a"})
+    failures: list[TransientError] = []
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        source = _open(tmp_path, f"git://127.0.0.1:{silent.getsockname()[1]}/x.git")
+
+        def fetch() -> None:
+            try:
+                source.fetch()
+            except TransientError as error:
+                failures.append(error)
+
+        fetching = threading.Thread(target=fetch, daemon=True)
+        fetching.start()
+        silent.settimeout(20)
+        with silent.accept()[0]:
+            source.cut()
+            fetching.join(20)
+            assert not fetching.is_alive()
+    assert "was not fetched" in str(failures[0])
+    lock = os.open(_mirror_of(tmp_path) / "domops.lock", os.O_RDWR)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        os.close(lock)
+
+
 def test_a_remote_that_cuts_the_answer_short_changes_nothing(
     shop: Workshop, tmp_path: Path
 ) -> None:
