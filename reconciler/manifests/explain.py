@@ -7,6 +7,7 @@ speaks to programmers; none of it reaches the reader.
 from __future__ import annotations
 
 import json
+import unicodedata
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final
 
@@ -100,7 +101,7 @@ def _words(  # noqa: PLR0911 - a table of sentences returns at the first that ma
             return _none_of(kind, path, value)
         case "string_pattern_mismatch":
             sentence = SENTENCES.get(str(context["pattern"]), "does not fit")
-            return f"{quoted(value)} {sentence}", ""
+            return f"{quoted(value)} {sentence}", _strange_letter(value)
         case "string_too_long":
             return (
                 f"{quoted(value)} is too long",
@@ -171,3 +172,12 @@ def _hint_for_type(error: str, value: object) -> str:
     if error == "tuple_type" and isinstance(value, dict):
         return "begin each entry with a hyphen"
     return ""
+
+
+def _strange_letter(value: object) -> str:
+    """Which letter of ``value`` only looks like one of those that fit, or does not show at all."""
+    strange = next((letter for letter in str(value) if not letter.isascii()), None)
+    if strange is None:
+        return ""
+    name = unicodedata.name(strange, "a character without a name").lower()
+    return f"it holds U+{ord(strange):04X}, {name}"

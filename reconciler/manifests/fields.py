@@ -118,10 +118,14 @@ UUID_TEXT: Final = r"^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"
 SENTENCES: Final = {
     NAME: (
         "is no name: lower-case letters, digits and hyphens, with no hyphen at either end and not"
-        f" digits alone ({NAME})"
+        " digits alone"
     ),
-    VOLUME: f"is no volume name: letters, digits and . _ + - only, no slash ({VOLUME})",
-    LIBVIRT_NAME: f"is no name of libvirt's: letters, digits and . _ - only ({LIBVIRT_NAME})",
+    VOLUME: (
+        "is no volume name: letters, digits and . _ + - only, no slash, a letter or digit first"
+    ),
+    LIBVIRT_NAME: (
+        "is no name of libvirt's: letters, digits and . _ - only, a letter or digit first"
+    ),
     TARGET: "is no disk target: xvda, xvda1, vdb, sdc, hdd and the like",
     HOST_PATH: (
         "is no path that domops takes: absolute, of letters, digits and . _ + @ -, and no part"

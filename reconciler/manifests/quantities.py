@@ -34,6 +34,7 @@ MAXIMUM_SECONDS: Final = 100 * 366 * 86400
 SIZE_PATTERN: Final = r"^[0-9]{1,19}(\.[0-9]{1,9})?(B|KiB|MiB|GiB|TiB|PiB|kB|MB|GB|TB|PB)$"
 DURATION_PATTERN: Final = r"^[0-9]{1,12}(s|m|h|d|w)$"
 
+_TOO_MANY_DIGITS = re.compile(r"\s*[0-9]+(?:\.[0-9]+)?\s*[A-Za-z]+\s*\Z", re.ASCII)
 _QUANTITY = re.compile(r"\s*([0-9]{1,19}(?:\.[0-9]{1,9})?)\s*([A-Za-z]*)\s*\Z", re.ASCII)
 _SIZE_HINT = "write it with one, as in 512MiB or 20GiB"
 _DURATION_HINT = "write it with one, as in 60s, 5m, 2h or 30d"
@@ -104,6 +105,8 @@ def render_duration(seconds: int) -> str:
 
 def _split(text: str, hint: str) -> tuple[str, str]:
     match = _QUANTITY.match(text)
+    if match is None and _TOO_MANY_DIGITS.match(text):
+        raise QuantityError(f'"{text[:60]}" has more digits than any quantity needs', "write less")
     if match is None:
         raise QuantityError(f'"{text[:60]}" is no number with a unit', hint)
     return match[1], match[2]
