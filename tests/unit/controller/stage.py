@@ -196,6 +196,7 @@ class Stage:
     ref: str = "main"
     keys: Keyring | None = None
     ahead: timedelta = timedelta()
+    kernel_prefixes: tuple[str, ...] = ()
     events: list[Event] = field(default_factory=list)
     reader_for: Callable[[DesiredHost, Callable[[], datetime]], StatisticsReader] | None = None
 
@@ -268,6 +269,7 @@ class Stage:
             signatures=self.keys.kind if self.keys else SignatureKind.NONE,
             signers=self.keys.signers if self.keys else None,
             revoked_signers=self.keys.revoked if self.keys else None,
+            kernel_prefixes=self.kernel_prefixes,
         )
 
     def host_for(self, host: DesiredHost, _clock: Callable[[], datetime]) -> Host:
