@@ -257,7 +257,7 @@ class _Resolver:
         for path, why in refused.items():
             hint = "put a file in its place"
             self.problems.append(
-                Problem(path=path, line=1, column=1, field="", message=f"a {why}", hint=hint)
+                Problem(path=path, line=1, column=1, field="", message=why, hint=hint)
             )
         suspects: set[str] = set()
         for path in sorted(self.files):

@@ -44,8 +44,8 @@ class CommitInfo:
 class Oddity(StrEnum):
     """What a path can be instead of a file; a manifest is never read through one."""
 
-    SYMLINK = "symlink"
-    SUBMODULE = "submodule"
+    SYMLINK = "a symbolic link"
+    SUBMODULE = "a submodule"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

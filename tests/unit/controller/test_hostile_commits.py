@@ -72,19 +72,19 @@ def look(stage: Stage) -> PassResult:
 REFUSED = {
     "a link out of the tree": (
         [Entry(path=b"guests/link.yaml", content=b"/etc/shadow", mode=SYMLINK)],
-        "guests/link.yaml:1:1  a symlink; put a file in its place",
+        "guests/link.yaml:1:1  a symbolic link; put a file in its place",
     ),
     "a link to a manifest": (
         [Entry(path=b"guests/other.yaml", content=b"web.yaml", mode=SYMLINK)],
-        "guests/other.yaml:1:1  a symlink; put a file in its place",
+        "guests/other.yaml:1:1  a symbolic link; put a file in its place",
     ),
     "a link to the folder above": (
         [Entry(path=b"guests/up", content=b"..", mode=SYMLINK)],
-        "guests/up:1:1  a symlink; put a file in its place",
+        "guests/up:1:1  a symbolic link; put a file in its place",
     ),
     "a link in the place of the repository's own file": (
         [Entry(path=b"domops.yaml", content=b"/dev/zero", mode=SYMLINK)],
-        "domops.yaml:1:1  a symlink; put a file in its place",
+        "domops.yaml:1:1  a symbolic link; put a file in its place",
     ),
     "a submodule named like a manifest": (
         [Entry(path=b"guests/more.yaml", content=b"", mode=SUBMODULE)],
