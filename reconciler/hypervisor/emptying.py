@@ -44,7 +44,7 @@ def delete_volume(door: Door, step: DeleteVolume) -> None:
     place = (step.pool, step.volume)
     is_seed = mark.seed is not None and (mark.seed.pool, mark.seed.volume) == place
     entries = [disk for disk in mark.disks if (disk.pool, disk.volume) == place]
-    if not is_seed and not (entries and all(entry.ours for entry in entries)):
+    if not is_seed and not (entries and all(one.ours and not one.protected for one in entries)):
         raise RefusedError(f"{door.doing}: the mark of {step.guest} does not call it ours")
     source = VolumeSource(pool=step.pool, volume=step.volume)
     for user in users_of(door, source, volume.path(), but=step.uuid):

@@ -555,7 +555,9 @@ class InMemoryHost:
             return
         mark = self._being_emptied(step)
         place = (step.pool, step.volume)
-        adopted = {(disk.pool, disk.volume) for disk in mark.disks if not disk.ours}
+        adopted = {
+            (disk.pool, disk.volume) for disk in mark.disks if disk.protected or not disk.ours
+        }
         if place not in claimed(mark) or place in adopted:
             message = f"the mark of {step.guest} does not call {step.pool}/{step.volume} ours"
             raise RefusedError(message)

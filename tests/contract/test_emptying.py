@@ -136,7 +136,8 @@ def test_a_volume_that_was_adopted_or_that_no_mark_names_is_not_deleted(ground: 
     own = definition.mark
     assert own is not None
     adopted = replace(own, disks=tuple(replace(disk, ours=False) for disk in own.disks))
-    for said in (adopted, replace(own, disks=())):
+    protected = replace(own, disks=tuple(replace(disk, protected=True) for disk in own.disks))
+    for said in (adopted, protected, replace(own, disks=())):
         do(ground, SetMark, mark=_binned(said))
         with pytest.raises(RefusedError, match="ours"):
             do(ground, DeleteVolume, **ROOT)

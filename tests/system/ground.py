@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import libvirt
@@ -114,6 +114,11 @@ class Ground:
         door = libvirt_host(host, clock, places=self.places)
         self.doors.append(door)
         return door
+
+
+def clock_ahead(span: timedelta) -> Clock:
+    """A clock that is so far ahead of the machine's."""
+    return Clock(machine=lambda: datetime.now(UTC) + span)
 
 
 GENEROUS = POOLS.replace("deletions: 1", "deletions: 100, restarts: 100, percent: 100")
