@@ -287,6 +287,7 @@ def _disk(disk: MarkedDisk) -> dict[str, str | None]:
         "fields": " ".join(disk.fields) or None,
         "protected": "yes" if disk.protected else None,
         "approval": disk.approval,
+        "expired": None if disk.expired is None else _instant(disk.expired),
     }
 
 
@@ -383,6 +384,7 @@ def _read_shutdown(said: _Said | None) -> ShutdownPolicy:
 
 def _read_disk(said: _Said) -> MarkedDisk:
     pool, volume, detached = said.maybe("pool"), said.maybe("volume"), said.maybe("detached")
+    expired = said.maybe("expired")
     if (pool is None) != (volume is None):
         raise StalledError("the mark names half a volume: a pool and a volume belong together")
     disk = MarkedDisk(
@@ -394,6 +396,7 @@ def _read_disk(said: _Said) -> MarkedDisk:
         filled=said.flag("filled"),
         image=said.maybe("image"),
         source=said.maybe("source"),
+        expired=None if expired is None else _parse_instant(expired),
         detached=None if detached is None else _parse_instant(detached),
         fields=said.names("fields"),
         protected=said.flag_or_no("protected"),

@@ -14,7 +14,8 @@ import libvirt
 from reconciler.domxml import read_snapshot
 from reconciler.errors import RefusedError, TransientError
 from reconciler.hypervisor.capabilities import TABLE, Driver
-from reconciler.hypervisor.volumes import users_of
+from reconciler.hypervisor.guests import STORED_TEXT
+from reconciler.hypervisor.volumes import names, users_of
 from reconciler.model.definition import VolumeSource
 from reconciler.model.mark import Phase
 
@@ -40,13 +41,13 @@ def delete_volume(door: Door, step: DeleteVolume) -> None:
     if volume is None:
         return
     domain = door.domain(step.uuid, step.guest)
-    mark = _being_emptied(door, domain, step)
+    source = VolumeSource(pool=step.pool, volume=step.volume)
+    mark = _letting_go_of(door, domain, step, volume.path())
     place = (step.pool, step.volume)
     is_seed = mark.seed is not None and (mark.seed.pool, mark.seed.volume) == place
     entries = [disk for disk in mark.disks if (disk.pool, disk.volume) == place]
     if not is_seed and not (entries and all(one.ours and not one.protected for one in entries)):
         raise RefusedError(f"{door.doing}: the mark of {step.guest} does not call it ours")
-    source = VolumeSource(pool=step.pool, volume=step.volume)
     for user in users_of(door, source, volume.path(), but=step.uuid):
         raise RefusedError(f"{door.doing}: {user} uses it")
     if is_seed:
@@ -90,6 +91,26 @@ def undefine(door: Door, step: UndefineGuest) -> None:
     if door.identity.driver is Driver.QEMU:  # the others have no such files, nor such flags
         flags |= _FIRMWARE_STAYS if step.keep_firmware else _FIRMWARE_GOES
     door.write(domain.undefineFlags, flags)
+
+
+def _letting_go_of(door: Door, domain: libvirt.virDomain, step: DeleteVolume, path: str) -> Mark:
+    """The stored mark of the guest, which must say that the volume may go.
+
+    Either the guest is being emptied; or it lives, the volume is that of a disk which has expired,
+    and neither of its definitions has it any more.
+    """
+    _, stored = door.stored(domain)
+    mark, place = stored.mark, (step.pool, step.volume)
+    disks = () if mark is None else mark.disks
+    entries = [disk for disk in disks if (disk.pool, disk.volume) == place]
+    if mark is None or not entries or any(one.expired is None for one in entries):
+        return _being_emptied(door, domain, step)
+    if (mark.guest, mark.uuid) != (step.guest, step.uuid):
+        raise RefusedError(f"{door.doing}: it carries a mark that is not its own")
+    texts = [domain.XMLDesc(STORED_TEXT), *([domain.XMLDesc()] if domain.isActive() else [])]
+    if any(names(text, VolumeSource(pool=step.pool, volume=step.volume), path) for text in texts):
+        raise RefusedError(f"{door.doing}: {step.guest} still has it")
+    return mark
 
 
 def _being_emptied(

@@ -553,8 +553,15 @@ class InMemoryHost:
     def _refuse_deletion(self, step: DeleteVolume, pool: ObservedPool) -> None:
         if step.volume not in pool.volumes:
             return
-        mark = self._being_emptied(step)
         place = (step.pool, step.volume)
+        guest = self._guest(step.uuid)
+        disks = guest.mark.disks if guest.mark is not None else ()
+        entries = [disk for disk in disks if (disk.pool, disk.volume) == place]
+        expired = bool(entries) and all(disk.expired is not None for disk in entries)
+        mark = guest.mark if expired and guest.mark is not None else self._being_emptied(step)
+        if expired and self._names(guest, step):
+            message = f"{step.guest} still has {step.pool}/{step.volume}"
+            raise RefusedError(message)
         adopted = {
             (disk.pool, disk.volume) for disk in mark.disks if disk.protected or not disk.ours
         }

@@ -156,7 +156,7 @@ def users_of(
         texts = [stored]
         if domain.isActive():
             texts.append(domain.XMLDesc())
-        if any(_names(text, source, path) for text in texts) or _claims(stored, source):
+        if any(names(text, source, path) for text in texts) or _claims(stored, source):
             yield f"the guest {domain.name()!r}"
     active = libvirt.VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE
     for pool in door.connection.listAllStoragePools(active):
@@ -165,7 +165,7 @@ def users_of(
                 yield f"the volume {other.name()!r} in {pool.name()!r}"
 
 
-def _names(text: str, source: VolumeSource, path: str) -> bool:
+def names(text: str, source: VolumeSource, path: str) -> bool:
     """Whether a domain's text names the volume, outside its metadata."""
     root = parse(text, "domain")
     for part in root:

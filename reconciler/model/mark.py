@@ -115,7 +115,8 @@ class MarkedDisk:
     which the manifest let go of the disk, and ``approval`` the plan id that let that through, if it
     needed one; the volume stays. ``fields`` are the optional fields that a manifest has named of
     it, as ``Mark.fields`` are those of the guest. A disk that is ``protected`` is not let go, and
-    what it holds is never removed.
+    what it holds is never removed. ``expired`` is the instant at which the volume of a disk that
+    was let go began to be removed for good: it may be gone, and is never made anew.
     """
 
     name: DiskName
@@ -130,6 +131,7 @@ class MarkedDisk:
     fields: tuple[FieldName, ...] = ()
     protected: bool = False
     approval: PlanId | None = None
+    expired: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -115,9 +115,10 @@ class DeleteVolume(_OnGuest):
     """A volume that domops made for a guest whose time in the trash is over must be gone.
 
     Only a volume that the guest's own stored mark calls ours, or its seed, is ever deleted; only
-    while the guest is off and its mark says that it is being emptied; never one that another
-    domain names, as a disk or in its mark, or that another volume builds on. ``capacity_bytes`` is
-    what the plan saw, for the history.
+    while the guest is off and its mark says that it is being emptied, or, of a guest that lives,
+    the volume of a disk which its mark says to have expired and neither of its definitions has;
+    never one that another domain names, as a disk or in its mark, or that another volume builds on.
+    ``capacity_bytes`` is what the plan saw, for the history.
     """
 
     pool: LibvirtPool

@@ -108,6 +108,9 @@ def recorded(mark: Mark, guest: DesiredGuest | None) -> Iterator[Begun]:
         yield Begun(act=deletion(mark), since=trash.since, approval=trash.approval)
     if mark.trash is not None and mark.trash.emptying is not None:
         yield Begun(act=emptying(mark), since=mark.trash.emptying)
+    for disk in mark.disks:
+        if disk.expired is not None:
+            yield Begun(act=expiry(mark.guest, disk), since=disk.expired)
     disks = {disk.name for disk in guest.disks} if guest is not None else set()
     for disk in mark.disks:
         if disk.detached is not None and disk.name not in disks and is_kept(disk):
@@ -131,6 +134,12 @@ def deletion(mark: Mark) -> Act:
 def emptying(mark: Mark) -> Act:
     """The act of removing for good the guest in the trash that has this mark."""
     return Act(guest=mark.guest, verb=Verb.EMPTY, before=mark.intent)
+
+
+def expiry(guest: GuestName, disk: MarkedDisk) -> Act:
+    """The act of removing for good the volume of a disk that was let go."""
+    place = f"{disk.pool}/{disk.volume}"
+    return Act(guest=guest, verb=Verb.EMPTY, part=f"disks[{disk.name}]", before=place)
 
 
 def detachment(guest: GuestName, disk: MarkedDisk) -> Act:

@@ -191,6 +191,26 @@ def known_entry(disk: DesiredDisk, existing: Existing | None) -> MarkedDisk | No
     return entry if plugged_in or suits(disk, entry) else None
 
 
+def expired(
+    disk: DesiredDisk, old: MarkedDisk, guest: DesiredGuest, host: ObservedHost
+) -> Change | None:
+    """Why a disk that comes back is not plugged in: its volume was removed, and is not made anew.
+
+    One whose removal was only announced is whole, and comes back like any other.
+    """
+    if old.expired is None or old.pool is None:
+        return None
+    pool = host.pools.get(old.pool)
+    if pool is not None and pool.active and old.volume in pool.volumes:
+        return None
+    why = (
+        f"it was let go on {old.detached:%Y-%m-%d} and its volume removed for good on"
+        f" {old.expired:%Y-%m-%d}; for an empty disk in its place take another name"
+    )
+    place = f"{old.pool}/{old.volume}"
+    return refusal_of(guest, f"disks[{disk.name}]", "removed", place, Reason.EMPTIED, why)
+
+
 def old_entry(
     disk: DesiredDisk,
     old: MarkedDisk,
@@ -214,7 +234,7 @@ def old_entry(
                 f"the target {fixed}",
             )
         )
-    kept = replace(old, detached=None)
+    kept = replace(old, detached=None, expired=None)
     if not suits(disk, old):
         after = disk.source.address if isinstance(disk, GivenDisk) else _SORTS[type(disk)]
         refusals.append(

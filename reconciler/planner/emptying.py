@@ -13,6 +13,7 @@ another domain, another manifest or another volume needs, a snapshot of somebody
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from reconciler.model.definition import DiskDevice, VolumeSource
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from reconciler.model.desired import DesiredGuest, DesiredStorage, DesiredWorld
-    from reconciler.model.mark import Mark
+    from reconciler.model.mark import Mark, MarkedDisk
     from reconciler.model.memory import Memory
     from reconciler.model.names import (
         HostName,
@@ -101,30 +102,22 @@ def go_on(found: Found) -> Move:
 
 def obstacle(found: Found, ground: Ground) -> Block | None:
     """Why the guest cannot be emptied, be it that it was begun."""
-    guest, mark, host = found.guest, found.mark, found.host
+    uses = (use_of(place, found, ground) for place in sorted(removable(found.mark)))
+    return _held_itself(found) or next((use for use in uses if use is not None), None)
+
+
+def _held_itself(found: Found) -> Block | None:
+    mark = found.mark
     protection = _protection(mark)
     if protection:
         return _held(Reason.PROTECTED, protection)
     if found.elsewhere:
         why = f"another copy of it could be elsewhere: {found.elsewhere}"
         return Block(reason=Reason.HOST_UNKNOWN, message=why)
-    for snapshot in guest.snapshots:
+    for snapshot in found.guest.snapshots:
         if not is_ours(snapshot, mark.owner):
             why = f"somebody's snapshot {snapshot.name} is inside it; delete that by hand first"
             return _held(Reason.FOREIGN, why)
-    for pool, volume in sorted(removable(mark)):
-        seen = host.pools.get(pool)
-        if seen is None or not seen.active:
-            why = f"{host.name} has no active storage pool {pool}, so its volumes cannot be seen"
-            return Block(reason=Reason.NO_PLACE, message=why)
-        user = next(_users((pool, volume), found, ground), None)
-        if user is not None:
-            return _held(Reason.CONFLICT, f"{user} has {pool}/{volume}, too")
-    for pool, _ in sorted(removable(mark)):
-        silent = _silent(pool, found, ground)
-        if silent:
-            why = f"{pool} is shared with {silent}, which is silent and may use it"
-            return Block(reason=Reason.HOST_UNKNOWN, message=why)
     return None
 
 
@@ -139,6 +132,43 @@ def _protection(mark: Mark) -> str:
                 " protect: false, then delete it"
             )
     return ""
+
+
+def use_of(
+    place: Place, found: Found, ground: Ground, *, but: MarkedDisk | None = None
+) -> Block | None:
+    """Why the volume cannot be removed: it is not seen, or somebody has it or may have it.
+
+    A guest that is emptied may have its own volumes. Of one that lives, ``but`` is the disk that it
+    was let go of; nothing else of it may name the volume.
+    """
+    seen = found.host.pools.get(place[0])
+    if seen is None or not seen.active:
+        why = f"{found.host.name} has no active storage pool {place[0]}, so it cannot be seen"
+        return Block(reason=Reason.NO_PLACE, message=why)
+    own = () if but is None else _own_uses(place, found, ground, but)
+    user = next(chain(own, _users(place, found, ground)), None)
+    if user is not None:
+        return _held(Reason.CONFLICT, f"{user} has {place[0]}/{place[1]}, too")
+    silent = _silent(place[0], found, ground)
+    if silent:
+        why = f"{place[0]} may be shared with {silent}, which is silent and may use it"
+        return Block(reason=Reason.HOST_UNKNOWN, message=why)
+    return None
+
+
+def _own_uses(place: Place, found: Found, ground: Ground, but: MarkedDisk) -> tuple[str, ...]:
+    """What of a living guest still names the volume of a disk that it was let go of."""
+    guest, mark = found.guest, found.mark
+    path = address_of(VolumeSource(pool=place[0], volume=place[1]), found.host)
+    others = [one for one in mark.disks if one != but and (one.pool, one.volume) == place]
+    wish = ground.world.guests.get(mark.guest)
+    named = () if wish is None else _named(wish)
+    wished = any(
+        (ground.world.storages[name].on(found.host.name), volume) == place for name, volume in named
+    )
+    used = others or wished or any(_names(guest, place, path, found.host))
+    return (f"{guest.name} itself",) if used else ()
 
 
 def removable(mark: Mark) -> frozenset[Place]:
@@ -169,7 +199,11 @@ def lost(found: Found) -> tuple[str, ...]:
     gone = [
         f"disk {disk.name}"
         for disk in mark.disks
-        if disk.ours and disk.filled and disk.pool is not None and disk.volume is not None
+        if disk.ours
+        and disk.filled
+        and disk.expired is None
+        and disk.pool is not None
+        and disk.volume is not None
         if _is_gone(disk.pool, disk.volume, host)
     ]
     seen = {snapshot.name for snapshot in found.guest.snapshots}

@@ -39,11 +39,23 @@ def waiting_on(host: ObservedHost, repository: UUID) -> Iterator[Kept]:
 def _of(mark: Mark) -> Iterator[Kept]:
     if mark.phase is Phase.TRASH and mark.trash is not None:
         yield whole(mark, mark.trash.since)
+        return  # the rest of it goes with it
+    for disk in mark.disks:
+        if disk.detached is not None and disk.ours and disk.volume is not None:
+            yield part(mark, f"disks[{disk.name}]", disk.detached)
+    for snapshot in mark.snapshots:
+        if snapshot.removed is not None:
+            yield part(mark, f"snapshots[{snapshot.name}]", snapshot.removed)
 
 
 def whole(mark: Mark, since: datetime) -> Kept:
     """The guest as a whole, in the trash since then."""
     return Kept(uuid=mark.uuid, what="", since=since)
+
+
+def part(mark: Mark, what: str, since: datetime) -> Kept:
+    """A disk or snapshot that the guest was let go of then."""
+    return Kept(uuid=mark.uuid, what=what, since=since)
 
 
 def days_of(waiting: Mapping[Kept, Collection[date]]) -> Mapping[Kept, int]:

@@ -13,14 +13,16 @@ from reconciler.model.counted import Asked
 from reconciler.model.mark import MarkedDisk, MarkedSnapshot, Phase
 from reconciler.model.plan import Change, Fate, Label, Reason
 from reconciler.planner.budget import Kept, Passed, detachment, is_kept, letting_go, pool_of
-from reconciler.planner.disks import refusal_of
+from reconciler.planner.disks import expired, refusal_of
 from reconciler.planner.snapshots import holders
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from datetime import datetime
 
-    from reconciler.model.desired import DesiredGuest, DesiredWorld
-    from reconciler.model.names import HostName, PoolName, Target
+    from reconciler.model.desired import DesiredDisk, DesiredGuest, DesiredWorld
+    from reconciler.model.names import DiskName, PoolName, Target
+    from reconciler.model.observed import ObservedHost
     from reconciler.planner.budget import Rulings
     from reconciler.planner.disks import Existing
 
@@ -33,6 +35,12 @@ class LetGo:
     snapshots: tuple[MarkedSnapshot, ...] = ()
     asked: tuple[Asked, ...] = ()
     changes: tuple[Change, ...] = ()
+    lost: frozenset[DiskName] = frozenset()
+    """The disks that the manifest wants back, and of which the volume was removed for good."""
+
+    def wished(self, disks: Iterable[DesiredDisk]) -> tuple[DesiredDisk, ...]:
+        """Those of the manifest's disks that the guest can have."""
+        return tuple(disk for disk in disks if disk.name not in self.lost)
 
     @property
     def kept(self) -> frozenset[Target]:
@@ -43,7 +51,7 @@ class LetGo:
 def let_go(
     guest: DesiredGuest,
     existing: Existing | None,
-    host: HostName,
+    host: ObservedHost,
     world: DesiredWorld,
     rulings: Rulings,
     now: datetime,
@@ -61,7 +69,7 @@ class _Letting:
         self,
         guest: DesiredGuest,
         existing: Existing,
-        host: HostName,
+        host: ObservedHost,
         world: DesiredWorld,
         rulings: Rulings,
         now: datetime,
@@ -69,7 +77,8 @@ class _Letting:
         """Begin with nothing asked for."""
         self._guest = guest
         self._existing = existing
-        self._pool: PoolName | None = pool_of(host, world)
+        self._host = host
+        self._pool: PoolName | None = pool_of(host.name, world)
         self._owner = world.repository
         self._rulings = rulings
         self._now = now
@@ -81,13 +90,24 @@ class _Letting:
         names = {disk.name for disk in self._guest.disks}
         gone = (entry for entry in self._existing.mark.disks if entry.name not in names)
         disks = tuple(left for entry in gone if (left := self._disk(entry)) is not None)
+        lost = tuple(self._lost())
         snapshots = self._snapshots()
         return LetGo(
-            disks=disks,
+            disks=(*disks, *lost),
+            lost=frozenset(entry.name for entry in lost),
             snapshots=snapshots,
             asked=tuple(self._asked),
             changes=tuple(self._changes),
         )
+
+    def _lost(self) -> Iterator[MarkedDisk]:
+        """The entries of disks that come back too late; they stay as they are."""
+        for disk in self._guest.disks:
+            entry = self._existing.mark.disk(disk.name)
+            refusal = expired(disk, entry, self._guest, self._host) if entry is not None else None
+            if entry is not None and refusal is not None:
+                self._changes.append(refusal)
+                yield entry
 
     def _disk(self, entry: MarkedDisk) -> MarkedDisk | None:
         """The entry of a disk that no manifest names: volumes are remembered, drives forgotten."""

@@ -22,6 +22,7 @@ from reconciler.planner.adoption import adopt, nothing_to_adopt
 from reconciler.planner.budget import NO_RULINGS, rule
 from reconciler.planner.case import Ground, Verdict
 from reconciler.planner.classify import classify
+from reconciler.planner.expiring import asked, expire, expiries
 from reconciler.planner.fencing import binding
 from reconciler.planner.match import Adoptable, Found, Missing, Unclear, index_of, match
 from reconciler.planner.memo import Inputs, Memo, busy
@@ -129,11 +130,13 @@ def _plan(inputs: Inputs, memo: Memo, now: datetime) -> Plan:  # noqa: C901 - a 
         for name, one in matching.guests.items()
         if isinstance(one, Found) and name in verdicts and verdicts[name].asked
     }
+    due = expiries(matching.guests, verdicts, under_way, ground)
     rulings = rule(
         (
             *(one for name in asking for one in verdicts[name].asked),
             *deletions(orphans, desired, under_way),
             *emptyings(orphans, ground, under_way, spared=returned.spared),
+            *asked(due, ground),
         ),
         index,
         ground,
@@ -155,6 +158,7 @@ def _plan(inputs: Inputs, memo: Memo, now: datetime) -> Plan:  # noqa: C901 - a 
         approvals=policy.approvals | desired.approvals,
     )
     verdicts.update(returned.told(dismissed))
+    verdicts.update(expire(due, verdicts, rulings, ground))
     for name, outcome in matching.orphans.items():
         if isinstance(outcome, Unclear):
             verdicts[name] = _unclear(name, outcome, None)

@@ -112,7 +112,7 @@ def wanted(
     """
     refusals: list[Change] = []
     existing, blocked = renamed(guest, existing, refusals)
-    gone = let_go(guest, existing, host.name, desired, rulings, now)
+    gone = let_go(guest, existing, host, desired, rulings, now)
     refusals += gone.changes
     creating = existing is None or existing.mark.phase is Phase.CREATING
     type_ = _type(guest, host, existing, refusals)
@@ -120,7 +120,7 @@ def wanted(
     entries: list[MarkedDisk] = []
     wishes: dict[DiskName, Wish] = {}
     taken = _taken(guest, existing)
-    for disk in in_their_volumes(guest, existing):
+    for disk in gone.wished(in_their_volumes(guest, existing)):
         old = known_entry(disk, existing)
         there = same_disk(disk, existing.stored, host, desired) if existing else None
         if old is None and there is not None and may_adopt(disk, guest):

@@ -13,6 +13,7 @@ from reconciler.model.definition import DiskFormat, VolumeSource
 from reconciler.model.mark import MarkedSeed, MarkedSnapshot, Phase, Trash
 from reconciler.model.names import (
     Digest,
+    DiskName,
     GuestName,
     LibvirtPool,
     Sha,
@@ -142,6 +143,39 @@ def test_a_volume_that_was_adopted_or_that_no_mark_names_is_not_deleted(ground: 
         with pytest.raises(RefusedError, match="ours"):
             do(ground, DeleteVolume, **ROOT)
     assert ROOT["volume"] in _volumes(ground)
+
+
+@where_guests_live
+def test_the_volume_of_an_expired_disk_goes_once_its_guest_has_it_no_more(ground: Ground) -> None:
+    """The guest lives, and goes on running without it; a snapshot of it can be deleted, too."""
+    definition = _defined(ground, DiskFormat.QCOW2)
+    own = definition.mark
+    assert own is not None
+    do(ground, CreateSnapshot, name=ONE, quiesced=False, mark=own)
+    ground.create_volume("contract-data", format=DiskFormat.QCOW2)
+    data = ground.disk(1, "contract-data", DiskFormat.QCOW2)
+    entry = replace(
+        marked_disk("contract-data", filled=True),
+        name=DiskName("more"),
+        target=data.target,
+        detached=now(),
+        expired=now(),
+    )
+    ground.define(replace(definition, disks=(*definition.disks, data)))
+    do(ground, SetMark, mark=replace(own, disks=(*own.disks, entry)))
+    volume = _Volume(pool=GUESTS, volume=VolumeName("contract-data"), capacity_bytes=16 * MIB)
+    with pytest.raises(RefusedError, match="still has"):
+        do(ground, DeleteVolume, **volume)
+    with pytest.raises(RefusedError, match="being emptied"):
+        do(ground, DeleteVolume, **ROOT)
+    ground.define(replace(definition, mark=replace(own, disks=(*own.disks, entry))))
+    do(ground, StartGuest)
+    do(ground, DeleteVolume, **volume)
+    assert volume["volume"] not in _volumes(ground)
+    do(ground, DeleteSnapshot, name=ONE)
+    assert ground.guest().snapshots == ()
+    assert ground.guest().active
+    do(ground, DestroyGuest)
 
 
 @where_guests_live

@@ -159,6 +159,7 @@ _TRASHED = replace(
             ours=True,
             filled=True,
             detached=_NOON,
+            expired=_LATER,
             approval=PlanId("5d1c-90ab"),
         ),
         MarkedDisk(

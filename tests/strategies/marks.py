@@ -91,6 +91,7 @@ _bare_disks = st.builds(
     image=st.none() | words,
     source=st.sampled_from((None, "/dev/sdb", "nbd://nas:10809/a&b")),
     detached=st.none() | instants,
+    expired=st.none() | instants,
     fields=_fields(("bus", "cache", "readOnly")),
     protected=st.booleans(),
     approval=st.none() | st.just(PlanId("5d1c-90ab")),
