@@ -68,12 +68,14 @@ class Returned:
         }
 
     def is_mourned(self, guest: DesiredGuest) -> bool:
-        """Whether the guest was removed for good, and would be made with empty disks."""
-        return (
-            guest.name in self.inputs.memory.tombstones
-            and guest.trash is not TrashChoice.DISCARD
-            and any(isinstance(disk, VolumeDisk) and not disk.adopt for disk in guest.disks)
-        )
+        """Whether the guest was removed for good, and might be made with empty disks.
+
+        One that has volumes, all of which are there to be adopted, is made of those.
+        """
+        volumes = [disk for disk in guest.disks if isinstance(disk, VolumeDisk)]
+        adopts = bool(volumes) and all(disk.adopt for disk in volumes)
+        buried = guest.name in self.inputs.memory.tombstones
+        return buried and not adopts and guest.trash is not TrashChoice.DISCARD
 
     def emptied(self, guest: DesiredGuest) -> Verdict:
         """Hold a guest that was removed for good before its manifest came back."""

@@ -342,6 +342,7 @@ def commit(wish: DesiredWorld) -> Event:
 def forgetting(story: Story) -> None:
     """The local state is lost, and with it which hosts have left."""
     story.memory = Remembered()
+    story.waited = {}
 
 
 def condemned(story: Story) -> None:

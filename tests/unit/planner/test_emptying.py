@@ -271,18 +271,6 @@ def test_an_adopted_disk_stays_and_the_firmware_with_it() -> None:
     assert "a-data.raw" in _volumes(story)
 
 
-def test_a_protected_disk_holds_all_of_it_back() -> None:
-    """However the guest came into the trash."""
-    story = _deleted()
-    found = story.find("a")
-    assert found.mark is not None
-    assert found.stored is not None
-    mark = replace(found.mark, disks=(replace(found.mark.disks[0], protected=True),))
-    stored = replace(found.stored, mark=mark)
-    story.stage("a", mark=mark, stored=stored, stored_digest=digest_of(stored))
-    assert _why(story) == (Fate.HELD, Reason.PROTECTED)
-
-
 def test_the_seed_goes_too() -> None:
     story = _deleted(cloud_init=told(keep=True))
     assert "a-cidata.iso" in _volumes(story)
