@@ -15,6 +15,7 @@ from reconciler.cli.commands_files import init, schema, validate
 from reconciler.cli.commands_holding import resume, suspend
 from reconciler.cli.commands_import import import_
 from reconciler.cli.commands_seeing import describe, diff, events, get, history, plan, why
+from reconciler.cli.commands_trash import trash
 from reconciler.cli.examples import epilog
 from reconciler.cli.exits import ExitCode
 from reconciler.cli.failing import guarded, leave
@@ -83,6 +84,7 @@ COMMANDS = (
     rollback,
     suspend,
     resume,
+    trash,
     doctor,
     schema,
 )

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from reconciler.cli.picture import Picture
     from reconciler.cli.session import Drafts, History
+    from reconciler.cli.trashed import Trashed
     from reconciler.journal.causes import Account
     from reconciler.journal.records import Event
     from reconciler.model.checkup import Finding
@@ -103,6 +104,30 @@ def of_plan(picture: Picture) -> Document:
         ],
         "hosts": [_answer(name, picture) for name in sorted(picture.world.hosts)],
         "wakeAt": _instant(picture.plan.wake_at),
+    }
+
+
+def of_trash(found: Iterable[Trashed], picture: Picture) -> Document:
+    """What ``domops trash list`` shows."""
+    return {
+        **_head("Trash", picture),
+        "items": [
+            {
+                "kind": one.sort.value,
+                "guest": one.guest,
+                "name": one.name,
+                "host": one.host,
+                "since": _instant(one.since),
+                "until": _instant(one.until),
+                "daysSeen": one.seen,
+                "daysNeeded": one.needed,
+                "removing": one.removing,
+                "sizeBytes": one.size_bytes,
+                "commit": one.commit,
+                "back": one.back,
+            }
+            for one in found
+        ],
     }
 
 

@@ -90,6 +90,11 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
         Example(line="domops resume lists", says="give it back"),
         Example(line="domops resume --all", says="lift what suspend --all did"),
     ),
+    "trash": (
+        Example(line="domops trash list -o wide", says="what is in it, and how to have it back"),
+        Example(line="domops trash restore lists", says="the manifest of a deleted guest"),
+        Example(line="domops trash empty lists --yes", says="have it removed before its time"),
+    ),
     "doctor": (
         Example(line="domops doctor", says="is everything there that the guests need?"),
         Example(line="domops doctor dom0-a --all", says="of one host, also what is in order"),

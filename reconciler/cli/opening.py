@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from reconciler import bootstrap
+from reconciler.cli.pasts import last_manifest
 from reconciler.cli.picture import Picture
 from reconciler.cli.session import Drafts, History
 from reconciler.controller.checking import examine_state
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from reconciler.bootstrap import Opened
     from reconciler.cli.options import Where
+    from reconciler.cli.pasts import PastManifest
     from reconciler.cli.session import Asked
     from reconciler.controller.results import Names, PassResult
     from reconciler.journal.causes import Account
@@ -171,6 +173,12 @@ class Opening:
         except DomopsError:
             return None
 
+    def last_manifest(self, guest: GuestName) -> PastManifest | None:
+        """The guest's manifest as it was before it was deleted; asks no host."""
+        source = self._opened.source
+        source.fetch()
+        return last_manifest(source, guest, source.head().sha)
+
     def approve(self, plan_id: PlanId) -> None:
         """Let the held acts with this id through, in the name of whoever runs the command."""
         bootstrap.approve(self._settings, plan_id, who=getpass.getuser())
@@ -268,6 +276,7 @@ class Opening:
             steps=tuple(step for _, step in ahead.steps) if ahead else now.steps,
             converges=ahead.converged if ahead else True,
             problems=look.problems,
+            days=look.memory.days,
         )
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from reconciler.model.observed import ObservedHost, SilentHost
 from reconciler.model.plan import Fate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from reconciler.model.desired import DesiredWorld
+    from reconciler.model.keeping import Kept
     from reconciler.model.names import GuestName, PoolName
     from reconciler.model.observed import ObservedGuest, ObservedWorld
     from reconciler.model.plan import Change, Plan, PlannedStep
@@ -40,6 +41,8 @@ class Picture:
     steps: tuple[PlannedStep, ...] = ()
     converges: bool = True
     problems: tuple[str, ...] = ()
+    days: Mapping[Kept, int] = field(default_factory=dict)
+    """On how many days each thing was seen that waits to be removed for good."""
 
     def changes(self) -> tuple[Change, ...]:
         """Every change that is to come, by guest; upkeep of a mark only where nothing else is."""

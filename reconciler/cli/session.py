@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from reconciler.cli.pasts import PastManifest
     from reconciler.cli.picture import Picture
     from reconciler.controller.results import Names
     from reconciler.hypervisor.port import Draft, Surveyor
@@ -82,6 +83,10 @@ class Session(Protocol):
 
     def history(self, asked: Asked) -> History:
         """What the journal knows of steps and of what else happened; asks no host."""
+        ...
+
+    def last_manifest(self, guest: GuestName) -> PastManifest | None:
+        """The guest's manifest as it was before it was deleted; asks no host."""
         ...
 
     def approve(self, plan_id: PlanId) -> None:

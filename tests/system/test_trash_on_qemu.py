@@ -25,7 +25,7 @@ from reconciler.model.plan import Reason
 from tests.demo.stage import guest_manifest
 from tests.lab.cache import CHECKOUT
 from tests.lab.qemu import Agent, QemuLab
-from tests.system.ground import GENEROUS, Ground, begin, converge
+from tests.system.ground import GENEROUS, Ground, begin, clock_ahead, converge
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.cli.options import Where
+    from reconciler.cli.pasts import PastManifest
     from reconciler.cli.picture import Picture
     from reconciler.cli.session import Asked, Session
     from reconciler.model.desired import DesiredWorld
@@ -69,6 +70,7 @@ class Standing:
     moves: int = 0
     later: tuple[ObservedWorld, ...] = ()
     news: tuple[Event, ...] = ()
+    past: dict[GuestName, PastManifest] = field(default_factory=dict)
     closed: int = 0
     ran: bool = False
 
@@ -139,6 +141,10 @@ class Standing:
     def release(self) -> PlanId | None:
         """Nothing keeps the newest commit out."""
         return None
+
+    def last_manifest(self, guest: GuestName) -> PastManifest | None:
+        """What the test has laid down."""
+        return self.past.get(guest)
 
     def approve(self, plan_id: PlanId) -> None:
         """Keep the approval."""

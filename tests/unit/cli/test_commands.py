@@ -17,12 +17,14 @@ from reconciler.cli.app import app, main
 from reconciler.cli.examples import EXAMPLES
 from reconciler.cli.exits import MEANINGS, ExitCode
 from reconciler.cli.failing import guarded
+from reconciler.cli.pasts import PastManifest
 from reconciler.cli.session import Doors
 from reconciler.errors import RefusedError, StalledError, TransientError
 from reconciler.journal.records import Event, EventKind
 from reconciler.model.names import GuestName, HostName, Sha
 from reconciler.model.steps import ShutDownGuest, StartGuest
 from reconciler.model.suspension import Covered, Scope
+from reconciler.planner.budget import emptying, plan_id
 from tests.mixes.papers import XL_FILES, PaperHost
 from tests.strategies.worlds import foreigner, host
 from tests.unit.cli.standing import Standing
@@ -269,6 +271,59 @@ def held() -> Standing:
     return Standing(world=wish(), observed=made(two))
 
 
+def binned() -> Standing:
+    """A guest that was deleted, and is in the trash."""
+    standing = Standing(world=wish(), observed=made(wish(), made(ONE)))
+    name, text = guest("lists")
+    standing.past[GuestName("lists")] = PastManifest(path=name, text=text, commit=Sha("8c2f1e4a07"))
+    return standing
+
+
+def test_the_trash_is_listed_with_what_is_missing_until_it_is_emptied() -> None:
+    result = call(binned(), "trash list -o wide")
+    assert result.exit_code == ExitCode.OK, result.output
+    head, row = result.stdout.splitlines()
+    assert head.split()[:4] == ["KIND", "GUEST", "NAME", "HOST"]
+    assert row.split()[:2] == ["guest", "lists"]
+    assert "0 of 30" in row
+    assert "domops trash restore lists" in row
+    (item,) = json.loads(call(binned(), "trash list -o json").stdout)["items"]
+    assert (item["kind"], item["guest"], item["daysSeen"]) == ("guest", "lists", 0)
+    assert item["sizeBytes"] > 0
+    empty = call(Standing(world=ONE, observed=made(ONE)), "trash list")
+    assert empty.stdout == "The trash is empty.\n"
+
+
+def test_a_guest_is_restored_through_git_and_nothing_is_written_over(tmp_path: Path) -> None:
+    result = call(binned(), "trash restore lists")
+    assert result.exit_code == ExitCode.OK, result.output
+    assert "name: lists" in result.stdout
+    assert "deleted by 8c2f1e4a07" in result.stderr
+    for code in (ExitCode.OK, ExitCode.ERROR):
+        result = call(binned(), f"trash restore lists --into {tmp_path}")
+        assert result.exit_code == code
+    assert "not written over" in result.stderr
+    written = next(path for path in tmp_path.rglob("*.yaml"))
+    assert written.read_text() == guest("lists")[1]
+    assert call(binned(), "trash restore never").exit_code == ExitCode.ERROR
+
+
+def test_emptying_is_asked_for_let_through_and_refused_of_what_is_not_in_the_trash() -> None:
+    standing = binned()
+    result = call(standing, "trash empty lists --yes")
+    assert result.exit_code == ExitCode.OK, result.output
+    seen = standing.look().seen(GuestName("lists"))
+    assert seen is not None
+    assert seen[1].mark is not None
+    assert standing.approved == [plan_id([emptying(seen[1].mark)])]
+    assert call(binned(), "trash empty lists").exit_code == ExitCode.ERROR
+    alive = Standing(world=ONE, observed=made(ONE))
+    result = call(alive, "trash empty lists --yes")
+    assert result.exit_code == ExitCode.ERROR
+    assert "not in the trash" in result.stderr
+    assert not alive.approved
+
+
 def test_approve_takes_the_id_that_the_plan_names() -> None:
     standing = held()
     told = re.search(r"domops approve (\S+),", call(standing, "plan").stdout)
@@ -462,6 +517,8 @@ def test_every_example_works(line: str, tmp_path: Path, monkeypatch: pytest.Monk
     words = shlex.split(line)[1:]
     if words[0] == "rollback":
         standing.noted += [in_force("41d07b9a3c" * 4), in_force("8c1f0de2a4" * 4)]
+    if words[0] == "trash":
+        standing = binned()
     if words[0] == "validate":
         assert call(standing, "init .").exit_code == ExitCode.OK
         commit_all(tmp_path)
