@@ -216,6 +216,25 @@ STORAGE_AVAILABLE = Family(
     means="Room that is left in the storage pool.",
     labels=("host", "storage_pool"),
 )
+TRASH_GUESTS = Family(
+    name="domops_trash_guests",
+    kind=_GAUGE,
+    means="Deleted guests that the host still has, whole, until their time in the trash is over.",
+    labels=("host",),
+)
+TRASH_BYTES = Family(
+    name="domops_trash_bytes",
+    kind=_GAUGE,
+    means="What the volumes of those guests promise that go when their time is over.",
+    labels=("host",),
+)
+TRASH_UNTIL = Family(
+    name="domops_trash_next_removal_timestamp_seconds",
+    kind=_GAUGE,
+    means="The first date after which a guest may be removed from the host's trash for good. It "
+    "must have been seen there on enough days, too. No series where the trash is empty.",
+    labels=("host",),
+)
 STORAGE_ALLOCATED = Family(
     name="domops_host_storage_allocated_bytes",
     kind=_GAUGE,
@@ -309,6 +328,9 @@ OF_PASSES = (
     HOST_MEMORY_RESERVED,
     HOST_GUEST_MEMORY,
     HOST_GUESTS,
+    TRASH_GUESTS,
+    TRASH_BYTES,
+    TRASH_UNTIL,
     STORAGE_AVAILABLE,
     STORAGE_ALLOCATED,
     STORAGE_PROMISED,

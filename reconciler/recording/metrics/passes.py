@@ -11,16 +11,20 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from reconciler.model.mark import Phase
 from reconciler.model.observed import ObservedHost
 from reconciler.model.plan import Health, Sync
+from reconciler.planner.emptying import removable
 from reconciler.recording.metrics import families
 from reconciler.recording.metrics.text import render
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from uuid import UUID
 
+    from reconciler.model.mark import Mark
     from reconciler.model.names import GuestName, HostName
-    from reconciler.model.observed import ObservedWorld
+    from reconciler.model.observed import ObservedGuest, ObservedWorld
     from reconciler.model.operation import Operation
     from reconciler.model.plan import GuestStatus
     from reconciler.recording.metrics.text import Sample, Series
@@ -193,6 +197,50 @@ def _of_hosts(sight: Sight) -> Iterator[Series]:
         [((one.name,), one.reserve_memory_kib * _KIB) for one in hosts],
     )
     yield from _of_capacity(observed)
+    if sight.world is not None:
+        yield from _of_trash(observed, sight.world.repository)
+
+
+def _of_trash(observed: ObservedWorld, repository: UUID) -> Iterator[Series]:
+    """The deleted guests of each host; disks and snapshots of living ones are not among them."""
+    binned = [
+        (host, [mark for mark in map(_ours(repository), host.guests.values()) if mark is not None])
+        for host in observed.answered()
+    ]
+    yield families.TRASH_GUESTS, [((host.name,), len(marks)) for host, marks in binned]
+    yield (
+        families.TRASH_BYTES,
+        [((host.name,), sum(_size(mark, host) for mark in marks)) for host, marks in binned],
+    )
+    yield (
+        families.TRASH_UNTIL,
+        [
+            ((host.name,), min(mark.trash.until.timestamp() for mark in marks if mark.trash))
+            for host, marks in binned
+            if marks
+        ],
+    )
+
+
+def _ours(repository: UUID) -> Callable[[ObservedGuest], Mark | None]:
+    """The mark of a guest of ours that is in the trash."""
+
+    def binned(guest: ObservedGuest) -> Mark | None:
+        mark = guest.mark
+        if mark is None or mark.trash is None or mark.phase is not Phase.TRASH:
+            return None
+        return mark if (mark.owner, mark.uuid) == (repository, guest.uuid) else None
+
+    return binned
+
+
+def _size(mark: Mark, host: ObservedHost) -> int:
+    """What the volumes promise that would go with the guest."""
+    return sum(
+        host.pools[pool].volumes[volume].capacity_bytes
+        for pool, volume in removable(mark)
+        if pool in host.pools and volume in host.pools[pool].volumes
+    )
 
 
 def _of_capacity(observed: ObservedWorld) -> Iterator[Series]:

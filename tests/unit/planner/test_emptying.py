@@ -115,6 +115,16 @@ def test_days_on_which_nobody_looked_do_not_count() -> None:
     assert _steps(story.passes())
 
 
+def test_the_day_on_which_it_was_deleted_does_not_count() -> None:
+    """So a day on which nobody looked is made up for by a later one."""
+    story = _deleted()
+    story.days(28)
+    story.now += timedelta(days=2)
+    assert not _steps(story.passes())
+    story.days(1)
+    assert _steps(story.passes())
+
+
 def test_a_lost_journal_begins_counting_anew() -> None:
     story = _deleted()
     story.days(29)

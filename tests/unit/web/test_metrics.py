@@ -132,6 +132,26 @@ def test_what_is_gone_has_no_series_any_more(stage: Stage) -> None:
         assert scrape.labels("domops_host_up", "host") == {home}
 
 
+def test_what_is_in_the_trash_is_counted_with_its_size_and_its_next_date(stage: Stage) -> None:
+    with serving(stage) as served:
+        stage.commit("Add web", guests_web=guest_yaml("web"))
+        served.settle()
+        [home] = stage.where("web")
+        before = served.scrape()
+        assert before.value("domops_trash_guests", host=home) == 0
+        assert before.labels("domops_trash_next_removal_timestamp_seconds", "host") == set()
+        stage.commit("Retire web", guests_web=None)
+        served.settle()
+        scrape = served.scrape()
+        assert scrape.value("domops_trash_guests", host=home) == 1
+        assert scrape.value("domops_trash_bytes", host=home) == 1 << 30
+        mark = stage.hosts[home].guests()["web"].mark
+        assert mark is not None
+        assert mark.trash is not None
+        until = scrape.value("domops_trash_next_removal_timestamp_seconds", host=home)
+        assert until == pytest.approx(mark.trash.until.timestamp())
+
+
 def test_names_that_wait_are_counted_until_a_pass_takes_them(stage: Stage) -> None:
     with serving(stage) as served:
         served.once()
