@@ -91,6 +91,8 @@ def expire(
     """The verdicts on these guests, with the step of each that may go."""
     for name, one in due.items():
         verdict = verdicts[name]
+        if verdict.step is not None:
+            continue  # what was let through meanwhile comes first
         block, plan_id = one.block, None
         if block is None and one.act is not None:
             ruling = rulings.of(one.act)

@@ -78,7 +78,7 @@ def plan(
     return outcome
 
 
-def _plan(inputs: Inputs, memo: Memo, now: datetime) -> Plan:  # noqa: C901 - a row an outcome
+def _plan(inputs: Inputs, memo: Memo, now: datetime) -> Plan:
     desired, observed, policy = inputs.desired, inputs.observed, inputs.policy
     under_way = _under_way(inputs)
     index = index_of(
@@ -149,19 +149,26 @@ def _plan(inputs: Inputs, memo: Memo, now: datetime) -> Plan:  # noqa: C901 - a 
             for name, one in asking.items()
         }
     )
-    dismissed = dismiss(
-        orphans,
-        ground,
-        rulings,
-        operations=under_way,
-        spared=returned.spared,
-        approvals=policy.approvals | desired.approvals,
+    verdicts.update(
+        returned.told(
+            dismiss(
+                orphans,
+                ground,
+                rulings,
+                operations=under_way,
+                spared=returned.spared,
+                approvals=policy.approvals | desired.approvals,
+            )
+        )
     )
-    verdicts.update(returned.told(dismissed))
     verdicts.update(expire(due, verdicts, rulings, ground))
-    for name, outcome in matching.orphans.items():
-        if isinstance(outcome, Unclear):
-            verdicts[name] = _unclear(name, outcome, None)
+    verdicts.update(
+        {
+            name: _unclear(name, outcome, None)
+            for name, outcome in matching.orphans.items()
+            if isinstance(outcome, Unclear)
+        }
+    )
     off = switched_off(verdicts, desired)
     verdicts.update(off)
     verdicts.update(keep_to_windows(verdicts, desired, now))
