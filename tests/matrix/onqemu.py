@@ -108,7 +108,7 @@ class OnQemu:
             one
             for points in crossings().values()
             for one in points
-            if str(one) in wanted and excuse(str(one)) is None
+            if str(one) in wanted and excuse(str(one), on_qemu=True) is None
         ]
         for scene in SCENES:
             missed: set[Crossing] = set()

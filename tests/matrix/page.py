@@ -50,7 +50,7 @@ def render(
                 _cell(
                     [each for each in in_memory if each.crossing == name and not each.kept], name
                 ),
-                _cell([each for each in on_qemu if each.crossing == name], name, says_how=True),
+                _cell([each for each in on_qemu if each.crossing == name], name, on_qemu=True),
             ]
             lines.append(f"| `{name}` | {' | '.join(cells)} |")
         lines.append("")
@@ -58,13 +58,13 @@ def render(
     return "\n".join(lines)
 
 
-def _cell(verdicts: Sequence[Verdict], name: str, *, says_how: bool = False) -> str:
+def _cell(verdicts: Sequence[Verdict], name: str, *, on_qemu: bool = False) -> str:
     if not verdicts:
-        return excuse(name) or "not met"
+        return excuse(name, on_qemu=on_qemu) or "not met"
     wrong = next((one.wrong for one in verdicts if one.wrong is not None), None)
     if wrong is not None:
         return f"**{wrong}**".replace("|", "/")
-    if says_how:
+    if on_qemu:
         return "well, state " + ", ".join(
             dict.fromkeys("kept" if one.kept else "lost" for one in verdicts)
         )

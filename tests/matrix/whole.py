@@ -11,7 +11,7 @@ from tests.matrix.onqemu import on_qemu
 from tests.matrix.points import everywhere
 from tests.matrix.standin import Verdict
 
-OCCURRENCES = 3
+OCCURRENCES = 2
 """How often an instant is met in memory: in the first turns that come to it."""
 
 
