@@ -124,7 +124,7 @@ def manifests(
     return files
 
 
-def commit(folder: Path, files: Mapping[str, str], subject: str) -> None:
+def commit(folder: Path, files: Mapping[str, str], subject: str) -> Sha:
     """Write files into a repository, which is made if it is not there, and commit them."""
     if not (folder / ".git").exists():
         folder.mkdir(parents=True)
@@ -136,6 +136,7 @@ def commit(folder: Path, files: Mapping[str, str], subject: str) -> None:
     git(folder, "add", *(files if len(files) < 10 else ["--all"]))  # noqa: PLR2004 - few are named
     identity = ("-c", "user.name=bench", "-c", "user.email=bench@example.org")
     git(folder, *identity, "commit", "--quiet", "--message", subject)
+    return Sha(git(folder, "rev-parse", "HEAD"))
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -146,11 +147,9 @@ def git(folder: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
-def desired(files: Mapping[str, str]) -> DesiredWorld:
-    """The world that the files want."""
-    told = Commit(
-        sha=Sha("0" * 40), author="bench", committed_at=datetime.now(UTC), subject="A fleet"
-    )
+def desired(files: Mapping[str, str], sha: Sha) -> DesiredWorld:
+    """The world that the files of a commit want; what follows it must be built on it."""
+    told = Commit(sha=sha, author="bench", committed_at=datetime.now(UTC), subject="A fleet")
     resolved = load({path: text.encode() for path, text in files.items()}, commit=told)
     assert resolved.world is not None, resolved.problems[:3]
     return resolved.world

@@ -40,8 +40,8 @@ _DOMOPS = str(Path(sys.executable).parent / "domops")
 def stopped_fleet(host: QemuHost, folder: Path, guests: int) -> None:
     """Define ``guests`` stopped guests on a real host, as domops would have, and commit them."""
     files = fleet.manifests(guests, uri=host.uri)
-    fleet.commit(folder / "manifests", files, "A fleet")
-    [seen] = fleet.in_order(fleet.desired(files)).values()
+    first = fleet.commit(folder / "manifests", files, "A fleet")
+    [seen] = fleet.in_order(fleet.desired(files, first)).values()
     with contextlib.closing(host.connect()) as connection:
         for one in seen.guests.values():
             assert one.stored is not None

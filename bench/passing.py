@@ -114,10 +114,9 @@ class Fleet:
 def make(folder: Path, guests: int) -> Fleet:
     """A fleet that is in order, committed."""
     files = fleet.manifests(guests)
-    fleet.commit(folder / "manifests", files, "A fleet")
-    return Fleet(
-        folder=folder, guests=guests, files=files, observed=fleet.in_order(fleet.desired(files))
-    )
+    first = fleet.commit(folder / "manifests", files, "A fleet")
+    observed = fleet.in_order(fleet.desired(files, first))
+    return Fleet(folder=folder, guests=guests, files=files, observed=observed)
 
 
 def quiet(opened: Opened) -> None:
