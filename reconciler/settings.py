@@ -237,6 +237,12 @@ def listen_address(text: str) -> tuple[str, int]:
     return host, port
 
 
+def settings_file(config: Path | None, environment: Mapping[str, str] | None = None) -> Path | None:
+    """The file that settings come from: one that is named, or the usual one if it is there."""
+    named = config or _named_config(os.environ if environment is None else environment)
+    return named or (DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None)
+
+
 def load_settings(
     *,
     config: Path | None = None,

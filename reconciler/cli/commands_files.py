@@ -8,12 +8,12 @@ from uuid import uuid4
 import typer
 
 from reconciler.cli.exits import ExitCode
-from reconciler.cli.failing import leave, refuse
+from reconciler.cli.failing import leave, refuse, sentence
 from reconciler.cli.options import ProblemForm
 from reconciler.cli.session import Doors
 from reconciler.cli.starter import starter_files
 from reconciler.cli.terminal import terminal
-from reconciler.cli.validating import problems_of_folder, problems_of_revision
+from reconciler.cli.validating import allowed_here, problems_of_folder, problems_of_revision
 from reconciler.manifests import problems
 from reconciler.manifests.schema import render
 
@@ -73,14 +73,16 @@ def validate(
     """Check manifests and show every problem at once, with its place and what to do.
 
     Exits 0 if there is none, 1 if there are some. A warning tells what something allowed costs,
-    and is no problem.
+    and is no problem. What only a controller's settings can allow (paths, overlays and devices of
+    hosts) is checked where they are: by --config, or at their usual place.
     """
     if folder is not None and revision is not None:
         refuse("a folder and --rev exclude each other: --rev is about a repository, see --repo.")
+    allowed = allowed_here(doors.where)
     if revision is None:
-        found = problems_of_folder(folder or Path())
+        found = problems_of_folder(folder or Path(), allowed)
     else:
-        found = problems_of_revision(revision, doors.where)
+        found = problems_of_revision(revision, doors.where, allowed)
     told = problems.in_order((*found.problems, *found.warnings))
     match form:
         case ProblemForm.TEXT:
@@ -94,6 +96,11 @@ def validate(
         case _:
             assert_never(form)
     terminal().write(text)
+    if allowed is None and form is ProblemForm.TEXT:
+        sentence(
+            "not checked: whether the controller allows the paths, overlays and devices of hosts"
+            " that manifests name. --config FILE takes its settings."
+        )
     leave(ExitCode.DIFFERENCES if found.problems else ExitCode.OK)
 
 

@@ -628,3 +628,24 @@ def test_resuming_what_nobody_suspended_says_so() -> None:
 
 def test_every_exit_code_has_a_meaning() -> None:
     assert set(MEANINGS) == set(ExitCode)
+
+
+def test_validate_knows_what_the_controller_allows_only_by_its_settings(tmp_path: Path) -> None:
+    """Without them it says that this was not checked; the forms for programs say nothing of it."""
+    folder = tmp_path / "vms"
+    standing = Standing(world=ONE, observed=bare())
+    assert call(standing, f"init {folder}").exit_code == ExitCode.OK
+    kernel = guest("lists")[1].replace("{firmware: bios, order: [disk]}", "{kernel: /boot/vmlinuz}")
+    (folder / "all.yaml").write_text(HOSTS.partition("---\n")[2] + "---\n" + kernel)
+    unknown = call(standing, f"validate {folder}")
+    assert unknown.exit_code == ExitCode.OK, unknown.output
+    assert "not checked: " in unknown.stderr
+    assert "not checked" not in call(standing, f"validate {folder} -o json").output
+    settings = tmp_path / "domops.toml"
+    settings.write_text('kernel_prefixes = ["/srv"]\n')
+    refused = call(standing, f"validate {folder} --config {settings}")
+    assert refused.exit_code == ExitCode.DIFFERENCES
+    assert '"/boot/vmlinuz" is not below a path that the controller allows' in refused.stdout
+    assert refused.stderr == ""
+    settings.write_text('kernel_prefixes = ["/boot"]\n')
+    assert call(standing, f"validate {folder} --config {settings}").exit_code == ExitCode.OK
