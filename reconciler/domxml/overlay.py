@@ -2,8 +2,8 @@
 
 Which elements are ours stands in the mark of the same text, in the words in which they were put
 there. libvirt completes what it is given, so ours is the element that says all of that, maybe among
-more; of several such elements the one that says least. What is there by other hands is never taken
-out and never changed.
+more; of several such elements the one that says least, and the wordiest of ours chooses first. What
+is there by other hands is never taken out and never changed.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def _ours(domain: Element, mark: Mark | None, *, let_go: bool) -> dict[OverlayEl
     if mark is None or not mark.overlay:
         return {}
     found: dict[OverlayElement, Element] = {}
-    for entry in sorted(mark.overlay, key=lambda one: one.let_go):
+    for entry in sorted(mark.overlay, key=lambda one: (one.let_go, -one.element.element.size)):
         if entry.let_go and not let_go:
             continue
         candidates = [

@@ -67,6 +67,15 @@ def test_of_several_that_say_it_ours_is_the_one_that_says_least() -> None:
     assert ours not in _without_mark(left)
 
 
+def test_of_two_of_ours_that_one_element_could_be_it_is_the_one_that_says_more() -> None:
+    """A mark can name an element that is gone beside one that says all of that and more."""
+    duplex = XmlElement(tag="codec", attributes=(("type", "duplex"),))
+    more = replace(SOUND, element=replace(SOUND.element, children=(duplex,)))
+    both = _with(SOUND, more)
+    text = render(replace(both, overlay=(more,)), paths=PATHS)
+    assert read(text).definition.overlay == (more,)
+
+
 def test_elements_of_others_at_open_places_are_told_and_ours_are_not() -> None:
     text = render(_with(SOUND), paths=PATHS).replace("</devices>", f"{IN_A_SLOT}</devices>")
     [other] = read(text, places=("devices/sound",)).elements
