@@ -33,8 +33,8 @@ def test_a_death_between_calls_is_understood_and_mended(tmp_path: Path) -> None:
 
     stand = begin(tmp_path, wanted, by_turns=True)
     play(stand)
-    # On a busy machine a turn can be over before the way back from its failure is; the whole matrix
-    # meets those crossings, and the page has to list them.
+    # The way back from a failure is not met in every run of this part (CRITIQUES.md); the whole
+    # matrix meets it, and the page has to list it.
     assert left <= FAILING.keys()
     assert [one for one in stand.verdicts if one.wrong is not None] == []
     assert {one.kept for one in stand.verdicts} == {True, False}
@@ -45,5 +45,5 @@ def test_a_death_between_calls_is_understood_and_mended(tmp_path: Path) -> None:
         "CreateSnapshot: amid snapshotCreateXML",
     } <= {one.crossing for one in stand.verdicts if one.left is not None}
     assert crossed <= everywhere()
-    missed = {one for one in everywhere() - crossed if excuse(one) is None}
+    missed = {one for one in everywhere() - crossed - FAILING.keys() if excuse(one) is None}
     assert {one.split(":")[0] for one in missed} <= set(AFTERMATH)
