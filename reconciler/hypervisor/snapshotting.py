@@ -69,7 +69,7 @@ def create(door: Door, step: CreateSnapshot) -> None:
     try:
         ice = _freeze(door, domain)
         _take(door, domain, step, _worth_of_running(door, step, ice))
-    except Exception:
+    except Exception:  # raised again below
         # Whatever is wrong, the guest must not stay frozen, and the error goes on to who sorts it.
         # If letting go fails as well, the mark still says so, and a later pass does it.
         with contextlib.suppress(DomopsError, libvirt.libvirtError):

@@ -87,7 +87,7 @@ def awaited(ask: Callable[[], T | None], what: str, *, within_s: float = PATIENC
     deadline = time.monotonic() + within_s
     while (answer := ask()) is None:
         assert time.monotonic() < deadline, f"{what} did not come to pass within {within_s} s"
-        time.sleep(LOOK_AGAIN_AFTER_S)
+        time.sleep(LOOK_AGAIN_AFTER_S)  # what is asked for calls nobody back
     return answer
 
 

@@ -275,7 +275,7 @@ class Stage:
             if time.monotonic() - began > within_s:
                 message = f"not within {within_s:.0f} s: {what}"
                 raise StoryBroken(message)
-            time.sleep(_POLL_S)
+            time.sleep(_POLL_S)  # hosts and consoles are asked, as a person would
         return time.monotonic() - began
 
     def _where(self) -> tuple[str, ...]:

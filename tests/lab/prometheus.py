@@ -48,7 +48,7 @@ class Prometheus:
                 if found := self.ask(query):
                     return found
             assert time.monotonic() < deadline, f"{query}: nothing within {WITHIN_S} s"
-            time.sleep(0.2)
+            time.sleep(0.2)  # it scrapes when its own time has come
 
 
 @contextlib.contextmanager

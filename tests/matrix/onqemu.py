@@ -191,7 +191,7 @@ class OnQemu:
         time.sleep(restart_delay_s())  # what systemd does, too
         with subprocess.Popen(self._victim("never", guest), cwd=CHECKOUT) as controller:
             while self._is_held(guest) and controller.poll() is None:
-                time.sleep(0.05)
+                time.sleep(0.05)  # the guest itself is asked
             went_on = time.monotonic()
             controller.wait()
         assert not self._is_held(guest), f"{guest} is held still"

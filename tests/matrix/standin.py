@@ -214,7 +214,9 @@ class _Camera:
             self._stand._number += 1
             number = self._stand._number
         copy = self._stand.folder / f"picture-{number}"
-        shutil.copytree(self.state, copy)
+        # The pass goes on writing its status meanwhile, which is read by nobody who comes after a
+        # death: a file of it that is renamed under the copy must not look like a failing step.
+        shutil.copytree(self.state, copy, ignore=shutil.ignore_patterns("*status.json*"))
         return Picture(crossing=name, number=number, world=self.host.world, state=copy)
 
 

@@ -216,7 +216,7 @@ class Storm:
         self.faults.append(self.clock())
         pid = str(self.stage.host.libvirtd_pid())
         self.stage.host.run("kill", f"-{signal.SIGSTOP.name[3:]}", pid)
-        time.sleep(self.chance.uniform(*_HANG_S))
+        time.sleep(self.chance.uniform(*_HANG_S))  # the hang itself
         self.stage.host.run("kill", f"-{signal.SIGCONT.name[3:]}", pid)
 
     def _restart_libvirtd(self) -> None:

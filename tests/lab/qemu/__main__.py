@@ -122,7 +122,7 @@ def _up(hosts: int, *, network: bool) -> int:
         while not _state_file().exists():
             if keeper.poll() is not None or time.monotonic() > deadline:
                 raise LabError(f"the lab did not come up:\n{log.read_text()}")
-            time.sleep(0.05)
+            time.sleep(0.05)  # another process, which calls nobody back
     return _ps()
 
 
@@ -164,7 +164,7 @@ def _down() -> int:
     while _running() is not None:
         if time.monotonic() > deadline:
             raise LabError(f"the lab's keeper, process {state['keeper']}, does not let go")
-        time.sleep(0.05)
+        time.sleep(0.05)  # another process, which calls nobody back
     return 0
 
 

@@ -34,7 +34,7 @@ class Agent:
             except libvirt.libvirtError as error:
                 if time.monotonic() > deadline:
                     raise LabError(f"the agent of {self._domain.name()} is silent") from error
-                time.sleep(ASK_AGAIN_AFTER_S)
+                time.sleep(ASK_AGAIN_AFTER_S)  # an agent is asked and never tells
             else:
                 return
 
@@ -45,7 +45,7 @@ class Agent:
         while not self.run(f"grep ' /mnt/{disk} ' /proc/mounts || true"):
             if time.monotonic() > deadline:
                 raise LabError(f"{self._domain.name()} did not mount {disk}")
-            time.sleep(ASK_AGAIN_AFTER_S)
+            time.sleep(ASK_AGAIN_AFTER_S)  # an agent is asked and never tells
 
     def run(self, script: str, within_s: float = 20.0) -> str:
         """Run a shell script in the guest and return what it printed."""
@@ -55,7 +55,7 @@ class Agent:
         while not (status := self._ask("guest-exec-status", {"pid": pid}))["exited"]:
             if time.monotonic() > deadline:
                 raise LabError(f"{script!r} still runs in {self._domain.name()}")
-            time.sleep(ASK_AGAIN_AFTER_S)
+            time.sleep(ASK_AGAIN_AFTER_S)  # an agent is asked and never tells
         printed = base64.b64decode(str(status.get("out-data", ""))).decode()
         if status.get("exitcode") != 0:
             complaint = base64.b64decode(str(status.get("err-data", ""))).decode()

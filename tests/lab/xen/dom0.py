@@ -82,7 +82,7 @@ class Host:
             if time.monotonic() > deadline or self._machine.process() is None:
                 last = "\n".join(self.console().splitlines()[-20:])
                 raise LabError(f"libvirt of dom0 {self.number} does not answer; it said:\n{last}")
-            time.sleep(0.1)
+            time.sleep(0.1)  # a machine that boots tells nobody when it is done
 
     def _listens(self) -> bool:
         # QEMU accepts connections that dom0 does not yet: ask inside, and do not wait long.

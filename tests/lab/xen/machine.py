@@ -133,7 +133,7 @@ class Machine:
             if process.poll() is not None or time.monotonic() > deadline:
                 said = (self.folder / "qemu.log").read_text(errors="replace").strip()
                 raise LabError(f"the machine of dom0 {self.number} did not {doing}: {said}")
-            time.sleep(0.02)
+            time.sleep(0.02)  # another process, which calls nobody back
 
     def ports(self) -> dict[int, int]:
         """Say at which loopback port each port of dom0 is found."""
@@ -154,7 +154,7 @@ class Machine:
                     raise LabError(
                         f"saving the state of dom0 {self.number}: {status or 'no answer'}"
                     )
-                time.sleep(0.05)
+                time.sleep(0.05)  # QEMU is asked how far it is
             qmp.order("quit")
 
     def process(self) -> int | None:
@@ -178,7 +178,7 @@ class Machine:
         while self.process() is not None:
             if time.monotonic() > deadline:
                 raise LabError(f"the machine of dom0 {self.number}, process {number}, does not end")
-            time.sleep(0.02)
+            time.sleep(0.02)  # another process, which calls nobody back
 
 
 def _is_loaded(qmp: Qmp) -> bool:

@@ -144,7 +144,7 @@ def _await(test: Callable[[], bool], complaint: str) -> None:
     while not test():
         if time.monotonic() > deadline:
             raise LabError(complaint)
-        time.sleep(0.2)
+        time.sleep(0.2)  # what libxl does it does beside us
 
 
 def _write(name: str, text: str) -> None:
